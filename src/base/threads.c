@@ -1,0 +1,143 @@
+#include "base/threads.h"
+
+#include "base/memory.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SPINS = 4000 }; // polls before a waiting thread sleeps: some ten microseconds, longer than between two kernels
+
+struct lm_pool {
+    pthread_mutex_t mutex;
+    pthread_cond_t wake, idle;
+    atomic_uint generation; // rises with every lm_pool_run
+    atomic_int busy;        // workers that have not finished the present generation
+    atomic_bool stop;
+    _Alignas(64) atomic_llong next; // next piece to take
+    int64_t pieces;
+    lm_piece_fn fn;
+    void *context;
+    int threads, started;
+    struct worker {
+        lm_pool *pool;
+        pthread_t id;
+        int index;
+    } workers[];
+};
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static void take_pieces(lm_pool *p, int thread) {
+    for (int64_t i; (i = atomic_fetch_add(&p->next, 1)) < p->pieces;) p->fn(p->context, i, thread);
+}
+
+static void *worker_main(void *arg) {
+    struct worker *w = arg;
+    lm_pool *p = w->pool;
+    unsigned seen = 0;
+    for (;;) {
+        for (int i = 0; i < SPINS && atomic_load(&p->generation) == seen; i++) relax();
+        if (atomic_load(&p->generation) == seen) {
+            pthread_mutex_lock(&p->mutex);
+            while (atomic_load(&p->generation) == seen) pthread_cond_wait(&p->wake, &p->mutex);
+            pthread_mutex_unlock(&p->mutex);
+        }
+        seen++;
+        if (atomic_load(&p->stop)) return NULL;
+        take_pieces(p, w->index);
+        if (atomic_fetch_sub(&p->busy, 1) == 1) {
+            pthread_mutex_lock(&p->mutex);
+            pthread_cond_signal(&p->idle);
+            pthread_mutex_unlock(&p->mutex);
+        }
+    }
+}
+
+static void start_generation(lm_pool *p) {
+    pthread_mutex_lock(&p->mutex);
+    atomic_store(&p->busy, p->started);
+    atomic_fetch_add(&p->generation, 1);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void lm_pool_run(lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
+    if (p->started == 0 || pieces <= 1) {
+        for (int64_t i = 0; i < pieces; i++) fn(context, i, 0);
+        return;
+    }
+    p->fn = fn;
+    p->context = context;
+    p->pieces = pieces;
+    atomic_store(&p->next, 0);
+    start_generation(p);
+    take_pieces(p, 0);
+    for (int i = 0; i < SPINS && atomic_load(&p->busy); i++) relax();
+    if (atomic_load(&p->busy)) {
+        pthread_mutex_lock(&p->mutex);
+        while (atomic_load(&p->busy)) pthread_cond_wait(&p->idle, &p->mutex);
+        pthread_mutex_unlock(&p->mutex);
+    }
+}
+
+int lm_processors(void) {
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
+    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (f) {
+        long long quota, period;
+        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && period > 0 && quota > 0) {
+            long long limit = (quota + period - 1) / period;
+            if (limit < n) n = (int)limit;
+        }
+        fclose(f);
+    }
+    return n < 1 ? 1 : n;
+}
+
+lm_status lm_pool_create(lm_error *e, int threads, lm_pool **out) {
+    if (threads <= 0) threads = lm_processors();
+    size_t bytes = sizeof(lm_pool) + (size_t)threads * sizeof(struct worker);
+    lm_pool *p = lm_alloc_aligned(bytes);
+    if (!p) return lm_fail_memory(e, (double)bytes, "the thread pool");
+    memset(p, 0, bytes);
+    p->threads = threads;
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    pthread_cond_init(&p->idle, NULL);
+    *out = p;
+    for (int i = 1; i < threads; i++) {
+        p->workers[i].pool = p;
+        p->workers[i].index = i;
+        if (pthread_create(&p->workers[i].id, NULL, worker_main, &p->workers[i])) {
+            lm_pool_free(out);
+            return lm_fail(e, LM_FAILED, "could not start thread %d of %d; try fewer threads", i + 1, threads);
+        }
+        p->started++;
+    }
+    return LM_OK;
+}
+
+void lm_pool_free(lm_pool **pool) {
+    lm_pool *p = *pool;
+    if (!p) return;
+    atomic_store(&p->stop, true);
+    start_generation(p);
+    for (int i = 1; i <= p->started; i++) pthread_join(p->workers[i].id, NULL);
+    pthread_cond_destroy(&p->idle);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->mutex);
+    lm_free(p);
+    *pool = NULL;
+}
+
+int lm_pool_threads(const lm_pool *pool) { return pool->threads; }

@@ -1,0 +1,17 @@
+// A pool of worker threads that run numbered pieces. What a piece computes must not depend on which thread runs it.
+#pragma once
+#include "base/status.h"
+#include <stdint.h>
+
+typedef struct lm_pool lm_pool;
+
+// threads counts the caller too; 0 = the processors this process may use. LM_MEMORY or LM_FAILED on error.
+lm_status lm_pool_create(lm_error *e, int threads, lm_pool **out);
+void lm_pool_free(lm_pool **pool);
+int lm_pool_threads(const lm_pool *pool);
+int lm_processors(void); // processors this process may use (affinity mask and cgroup quota)
+
+// Calls fn(context, piece, thread) once for each piece in [0, pieces), thread in [0, lm_pool_threads); returns when all
+// are done. The caller works too. Not reentrant: a piece must not call lm_pool_run on the same pool.
+typedef void (*lm_piece_fn)(void *context, int64_t piece, int thread);
+void lm_pool_run(lm_pool *pool, int64_t pieces, lm_piece_fn fn, void *context);

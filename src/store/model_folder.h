@@ -1,0 +1,36 @@
+// A model folder: model.json (name, version, licence, parts, defaults), and per part a folder with config.json and
+// model.safetensors (the text part has vocab.txt as well).
+#pragma once
+#include "base/status.h"
+#include "store/safetensors.h"
+#include <stdint.h>
+
+typedef struct lm_model_folder lm_model_folder; // holds parsed model.json
+
+lm_status lm_model_folder_open(lm_error *e, const char *path, lm_model_folder **out); // LM_MODEL: missing or wrong, saying what
+void lm_model_folder_free(lm_model_folder **m);
+const char *lm_model_folder_path(const lm_model_folder *m);
+const char *lm_model_folder_name(const lm_model_folder *m);
+const char *lm_model_folder_licence(const lm_model_folder *m);
+const char *lm_model_folder_version(const lm_model_folder *m);
+// "text", "base", later "ssr": the part's folder, NULL when the model has no such part.
+const char *lm_model_folder_part(const lm_model_folder *m, const char *part);
+// A number or string under "defaults"; fallback when absent.
+double lm_model_folder_default(const lm_model_folder *m, const char *key, double fallback);
+const char *lm_model_folder_default_text(const lm_model_folder *m, const char *key, const char *fallback);
+// 16 hex digits over the bytes of every part's weights and configuration (for recipes); computed when asked.
+lm_status lm_model_folder_hash(lm_error *e, const lm_model_folder *m, char out[17]);
+
+// Fills block (count floats) from a file: entry i, named name(context, i), goes to offset(context, i). Every tensor of the
+// file must be asked for and every one asked for must be there with exactly that shape; LM_MODEL naming the first that isn't.
+typedef struct lm_slot {
+    const char *name;
+    int rank;
+    int64_t dim[5];
+    int64_t offset;
+} lm_slot;
+lm_status lm_weights_load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block);
+// Only the slots found in the file are filled; the file may hold no others. *filled (count bools) says which.
+lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block, unsigned char *filled);
+lm_status lm_weights_save(lm_error *e, const char *path, const lm_slot *slots, int count, const float *block,
+                          lm_store_type type, const char *const *keys, const char *const *values, int metadata);

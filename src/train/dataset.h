@@ -1,0 +1,42 @@
+// The training data: sprites from tar shards or a folder, and batches of (clip, caption, condition) made from them.
+#pragma once
+#include "base/random.h"
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct lm_dataset lm_dataset;
+
+typedef struct lm_dataset_options {
+    const char *const *paths; // tar shards (WebDataset: KEY.webm|KEY.webp + KEY.json), or folders of such tars or of
+    int path_count;           // NAME.mp4 (.webm .gif .webp .png) + NAME.txt
+    const char *style;        // stills of this drawing style only: "3d"
+    int size;                 // pixels of a side of the batches: 32 or 64 (sprites are area-reduced to it)
+    int threads;              // for decoding; 0: all processors
+} lm_dataset_options;
+lm_status lm_dataset_open(lm_error *e, const lm_dataset_options *o, lm_dataset **out);
+void lm_dataset_free(lm_dataset **d);
+
+typedef enum lm_split { LM_SPLIT_TRAIN, LM_SPLIT_VALIDATION } lm_split; // one subject in twenty, by crc32 of its name
+int lm_dataset_count(const lm_dataset *d, lm_split split);
+int lm_dataset_animated(const lm_dataset *d, lm_split split);
+
+typedef struct lm_batch_options {
+    lm_split split;
+    int clips, frames;          // frames 1: the image stage
+    double motion_share;        // share of pictures moved or scaled
+    double color_share;         // share on a coloured background
+    double caption_dropout;     // share of captions left empty (classifier-free guidance)
+    bool condition;             // make the 4-channel condition as well
+    uint64_t seed;
+} lm_batch_options;
+
+typedef struct lm_batch {
+    int clips, frames, size;
+    float *x0;        // [clips,frames,size,size,3] in [-1,1]
+    float *cond;      // [clips,frames,size,size,4] masked clip and mask (1 = given), or NULL
+    char **captions;  // [clips]
+} lm_batch;
+// A pure function of (dataset, options, step): the same whatever came before it and whichever thread calls it.
+lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, lm_batch *out);
+void lm_batch_free(lm_batch *b);
