@@ -19,7 +19,9 @@ void *lm_alloc(size_t count, size_t size) {
     return malloc(bytes ? bytes : 1);
 }
 
-void *lm_alloc_zero(size_t count, size_t size) { return calloc(count ? count : 1, size ? size : 1); }
+void *lm_alloc_zero(size_t count, size_t size) {
+    return calloc(count ? count : 1, size ? size : 1);
+}
 
 void *lm_realloc(void *p, size_t count, size_t size) {
     size_t bytes;
@@ -32,7 +34,9 @@ void *lm_alloc_aligned(size_t bytes) {
     return aligned_alloc(64, (bytes + 63) / 64 * 64 + (bytes == 0) * 64);
 }
 
-void lm_free(void *p) { free(p); }
+void lm_free(void *p) {
+    free(p);
+}
 
 char *lm_strdup(const char *s) {
     size_t n = strlen(s) + 1;

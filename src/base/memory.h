@@ -5,10 +5,10 @@
 #include <stdint.h>
 
 // All return NULL when memory is short or count * size overflows; lm_free takes what any of them returned, or NULL.
-void *lm_alloc(size_t count, size_t size);                // contents undefined
-void *lm_alloc_zero(size_t count, size_t size);           // zeroed
-void *lm_realloc(void *p, size_t count, size_t size);     // p stays valid on failure; not for lm_alloc_aligned memory
-void *lm_alloc_aligned(size_t bytes);                     // on a 64-byte boundary, contents undefined
+void *lm_alloc(size_t count, size_t size);            // contents undefined
+void *lm_alloc_zero(size_t count, size_t size);       // zeroed
+void *lm_realloc(void *p, size_t count, size_t size); // p stays valid on failure; not for lm_alloc_aligned memory
+void *lm_alloc_aligned(size_t bytes);                 // on a 64-byte boundary, contents undefined
 void lm_free(void *p);
 char *lm_strdup(const char *s);
 char *lm_format(const char *format, ...) __attribute__((format(printf, 1, 2))); // heap string or NULL

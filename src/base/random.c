@@ -25,7 +25,9 @@ void lm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 }
 
 // Steps take 24 bits of the counter's last word and the purpose its upper 8.
-static uint32_t last_word(uint32_t purpose, uint32_t step) { return purpose << 24 | (step & 0xFFFFFFu); }
+static uint32_t last_word(uint32_t purpose, uint32_t step) {
+    return purpose << 24 | (step & 0xFFFFFFu);
+}
 
 void lm_random_normal(float *out, int64_t n, uint64_t seed, lm_purpose purpose, uint32_t clip, uint32_t frame,
                       uint32_t step) {
@@ -51,7 +53,9 @@ uint32_t lm_stream_u32(lm_stream *s) {
     return r[s->position++ % 4];
 }
 
-double lm_stream_uniform(lm_stream *s) { return lm_stream_u32(s) * 0x1p-32; }
+double lm_stream_uniform(lm_stream *s) {
+    return lm_stream_u32(s) * 0x1p-32;
+}
 
 int64_t lm_stream_below(lm_stream *s, int64_t n) {
     return (int64_t)(((uint64_t)lm_stream_u32(s) * (uint64_t)n) >> 32); // bias under 2^-32 n, none that a use here sees

@@ -7,12 +7,12 @@ void lm_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]
 
 // What a draw is for; part of the key, so that no two uses share numbers.
 typedef enum lm_purpose {
-    LM_FOR_NOISE = 1,   // diffusion noise
-    LM_FOR_INIT,        // weights at birth
-    LM_FOR_DATA,        // choice of clip, motion, colour, caption
-    LM_FOR_TIME,        // diffusion time of a training sample
-    LM_FOR_CONDITION,   // masks of the condition input
-    LM_FOR_DROPOUT,     // captions left out
+    LM_FOR_NOISE = 1, // diffusion noise
+    LM_FOR_INIT,      // weights at birth
+    LM_FOR_DATA,      // choice of clip, motion, colour, caption
+    LM_FOR_TIME,      // diffusion time of a training sample
+    LM_FOR_CONDITION, // masks of the condition input
+    LM_FOR_DROPOUT,   // captions left out
     LM_FOR_TEST,
 } lm_purpose;
 
@@ -26,5 +26,5 @@ typedef struct lm_stream {
     uint32_t purpose, item, step, position;
 } lm_stream;
 uint32_t lm_stream_u32(lm_stream *s);
-double lm_stream_uniform(lm_stream *s);               // [0,1), 32 bits of it random
-int64_t lm_stream_below(lm_stream *s, int64_t n);     // an integer in [0,n), n from 1 to 2^32
+double lm_stream_uniform(lm_stream *s);           // [0,1), 32 bits of it random
+int64_t lm_stream_below(lm_stream *s, int64_t n); // an integer in [0,n), n from 1 to 2^32

@@ -140,4 +140,6 @@ void lm_pool_free(lm_pool **pool) {
     *pool = NULL;
 }
 
-int lm_pool_threads(const lm_pool *pool) { return pool->threads; }
+int lm_pool_threads(const lm_pool *pool) {
+    return pool->threads;
+}

@@ -7,6 +7,7 @@
 #pragma once
 #include "base/status.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { LM_MAX_RANK = 5, LM_MAX_INPUTS = 6, LM_MAX_OUTPUTS = 2 };
@@ -24,39 +25,40 @@ typedef enum lm_op_kind {
     LM_OP_PARAM, // a weight
     LM_OP_VIEW,  // the same memory under another shape
     // kind                inputs -> outputs (optional ones in brackets)
-    LM_OP_CAST,               // x -> y, of type attr.cast.type
-    LM_OP_CONV,               // x w [b] [acc] -> y; kernel k, padding k/2, along H and W or along T
-    LM_OP_CONV_GRAD_X,        // dy w [acc] -> dx, of shape attr.conv.x
-    LM_OP_CONV_GRAD_W,        // x dy -> dw [db]
-    LM_OP_LINEAR,             // x[...,I] w[O,I] [b] [acc] -> y[...,O]
-    LM_OP_LINEAR_GRAD_X,      // dy w [acc] -> dx
-    LM_OP_LINEAR_GRAD_W,      // x dy -> dw [db]
-    LM_OP_NORM,               // x gamma beta [ss] -> y; see lm_norm_attr
-    LM_OP_NORM_GRAD,          // x gamma beta [ss] dy [acc] -> dx sums[units,2,C]; sums over a unit's positions of dz and dz * xhat
-    LM_OP_NORM_GRAD_AFFINE,   // sums [ss] -> dgamma dbeta
-    LM_OP_NORM_GRAD_SS,       // sums gamma beta -> dss[B,2C]
-    LM_OP_SILU,               // x -> y = x sigmoid(x)
-    LM_OP_SILU_GRAD,          // x dy [acc] -> dx
-    LM_OP_GELU,               // x -> y = x Phi(x), exact (erf)
-    LM_OP_GELU_GRAD,          // x dy [acc] -> dx
-    LM_OP_ADD,                // a b -> y
-    LM_OP_ADD_POSITION,       // x[B,T,...,C] p[F,C] -> y = x + p[t], F >= T
+    LM_OP_CAST,          // x -> y, of type attr.cast.type
+    LM_OP_CONV,          // x w [b] [acc] -> y; kernel k, padding k/2, along H and W or along T
+    LM_OP_CONV_GRAD_X,   // dy w [acc] -> dx, of shape attr.conv.x
+    LM_OP_CONV_GRAD_W,   // x dy -> dw [db]
+    LM_OP_LINEAR,        // x[...,I] w[O,I] [b] [acc] -> y[...,O]
+    LM_OP_LINEAR_GRAD_X, // dy w [acc] -> dx
+    LM_OP_LINEAR_GRAD_W, // x dy -> dw [db]
+    LM_OP_NORM,          // x gamma beta [ss] -> y; see lm_norm_attr
+    LM_OP_NORM_GRAD, // x gamma beta [ss] dy [acc] -> dx sums[units,2,C]; sums over a unit's positions of dz and dz *
+                     // xhat
+    LM_OP_NORM_GRAD_AFFINE,    // sums [ss] -> dgamma dbeta
+    LM_OP_NORM_GRAD_SS,        // sums gamma beta -> dss[B,2C]
+    LM_OP_SILU,                // x -> y = x sigmoid(x)
+    LM_OP_SILU_GRAD,           // x dy [acc] -> dx
+    LM_OP_GELU,                // x -> y = x Phi(x), exact (erf)
+    LM_OP_GELU_GRAD,           // x dy [acc] -> dx
+    LM_OP_ADD,                 // a b -> y
+    LM_OP_ADD_POSITION,        // x[B,T,...,C] p[F,C] -> y = x + p[t], F >= T
     LM_OP_ADD_POSITION_GRAD_P, // dy -> dp[F,C], rows from T on zero
-    LM_OP_ATTENTION,          // qkv [text_kv] [mask] -> y; see lm_attention_attr
-    LM_OP_ATTENTION_GRAD,     // qkv [text_kv] [mask] dy -> dqkv [dtext_kv]
-    LM_OP_UPSAMPLE,           // x -> y, every frame, row and column repeated (nearest neighbour)
-    LM_OP_UPSAMPLE_GRAD,      // dy [acc] -> dx, sums over the repeats
-    LM_OP_CONCAT,             // a[...,C1] b[...,C2] -> y[...,C1+C2]
-    LM_OP_SLICE,              // x[...,C] [acc] -> y[...,count], channels from attr.slice.first on; CONCAT's gradient
-    LM_OP_SPACE_TO_DEPTH,     // [B,T,H,W,C] -> [B,T,H/f,W/f,C f f], channel c f f + i f + j (PyTorch's pixel_unshuffle)
-    LM_OP_DEPTH_TO_SPACE,     // the inverse (pixel_shuffle)
-    LM_OP_FOURIER,            // t[B] -> [B,width] = sin(1000 t f_i), cos(1000 t f_i), f_i = 10000^(-i / (width/2)); no gradient
-    LM_OP_MASKED_MEAN,        // x[B,L,E] mask[B,L] -> [B,E], the mean over l with mask 1 (0 if there is none)
-    LM_OP_MASKED_MEAN_GRAD,   // mask dy -> dx[B,L,E]
-    LM_OP_EMBEDDING,          // ids[B,L] (I32) table[V,E] -> [B,L,E]
-    LM_OP_EMBEDDING_GRAD,     // ids dy -> dtable
-    LM_OP_MSE,                // y target -> [1] F32, the mean of (y - target)^2
-    LM_OP_MSE_GRAD,           // y target -> dy = 2 (y - target) / count
+    LM_OP_ATTENTION,           // qkv [text_kv] [mask] -> y; see lm_attention_attr
+    LM_OP_ATTENTION_GRAD,      // qkv [text_kv] [mask] dy -> dqkv [dtext_kv]
+    LM_OP_UPSAMPLE,            // x -> y, every frame, row and column repeated (nearest neighbour)
+    LM_OP_UPSAMPLE_GRAD,       // dy [acc] -> dx, sums over the repeats
+    LM_OP_CONCAT,              // a[...,C1] b[...,C2] -> y[...,C1+C2]
+    LM_OP_SLICE,               // x[...,C] [acc] -> y[...,count], channels from attr.slice.first on; CONCAT's gradient
+    LM_OP_SPACE_TO_DEPTH, // [B,T,H,W,C] -> [B,T,H/f,W/f,C f f], channel c f f + i f + j (PyTorch's pixel_unshuffle)
+    LM_OP_DEPTH_TO_SPACE, // the inverse (pixel_shuffle)
+    LM_OP_FOURIER, // t[B] -> [B,width] = sin(1000 t f_i), cos(1000 t f_i), f_i = 10000^(-i / (width/2)); no gradient
+    LM_OP_MASKED_MEAN,      // x[B,L,E] mask[B,L] -> [B,E], the mean over l with mask 1 (0 if there is none)
+    LM_OP_MASKED_MEAN_GRAD, // mask dy -> dx[B,L,E]
+    LM_OP_EMBEDDING,        // ids[B,L] (I32) table[V,E] -> [B,L,E]
+    LM_OP_EMBEDDING_GRAD,   // ids dy -> dtable
+    LM_OP_MSE,              // y target -> [1] F32, the mean of (y - target)^2
+    LM_OP_MSE_GRAD,         // y target -> dy = 2 (y - target) / count
     LM_OP_COUNT
 } lm_op_kind;
 
@@ -72,17 +74,19 @@ typedef struct lm_conv_attr {
 // otherwise (groups = 1 then makes it layer normalisation). With xhat the normalised x and per-clip scale and shift,
 //     z = (xhat gamma + beta) (1 + ss[b, :C]) + ss[b, C:]        (without ss: z = xhat gamma + beta)
 //     y = silu ? z sigmoid(z) : z
-// (GroupNorm: Wu & He, arXiv 1803.08494; scale-shift: Nichol & Dhariwal, arXiv 2102.09672.) Variance is biased, as PyTorch's.
+// (GroupNorm: Wu & He, arXiv 1803.08494; scale-shift: Nichol & Dhariwal, arXiv 2102.09672.) Variance is biased, as
+// PyTorch's.
 typedef struct lm_norm_attr {
     int groups;
     float eps;
     bool silu;
 } lm_norm_attr;
 
-// Scaled dot-product attention. qkv is [B,T,H,W,3C], q then k then v, heads side by side in each; scale 1/sqrt(C/heads).
-// LM_SPACE: the H*W positions of each frame attend to each other and, with text_kv [B,L,2C] (k then v), to the clip's
-// text tokens whose mask [B,L] is 1 (Imagen F.1). With a mask but no text_kv, the mask [B,H*W] says which positions may
-// be attended to (BERT: T = H = 1, W = tokens). LM_TIME: the T frames at each position attend to each other.
+// Scaled dot-product attention. qkv is [B,T,H,W,3C], q then k then v, heads side by side in each; scale
+// 1/sqrt(C/heads). LM_SPACE: the H*W positions of each frame attend to each other and, with text_kv [B,L,2C] (k then
+// v), to the clip's text tokens whose mask [B,L] is 1 (Imagen F.1). With a mask but no text_kv, the mask [B,H*W] says
+// which positions may be attended to (BERT: T = H = 1, W = tokens). LM_TIME: the T frames at each position attend to
+// each other.
 typedef struct lm_attention_attr {
     lm_axis axis;
     int heads;
@@ -91,25 +95,39 @@ typedef struct lm_attention_attr {
 typedef struct lm_op {
     lm_op_kind kind;
     union {
-        struct { lm_dtype type; } cast;
+        struct {
+            lm_dtype type;
+        } cast;
         lm_conv_attr conv;
         lm_norm_attr norm;
         lm_attention_attr attention;
-        struct { int time, space; } upsample;
-        struct { int64_t first, count; } slice;
-        struct { int factor; } shuffle;      // SPACE_TO_DEPTH, DEPTH_TO_SPACE
-        struct { int64_t width; } fourier;
-        struct { int64_t rows; } rows;       // ADD_POSITION_GRAD_P: F; EMBEDDING_GRAD: V
-        struct { int64_t clips; } clips;     // NORM_GRAD_SS: B; units / B frames follow each other
+        struct {
+            int time, space;
+        } upsample;
+        struct {
+            int64_t first, count;
+        } slice;
+        struct {
+            int factor;
+        } shuffle; // SPACE_TO_DEPTH, DEPTH_TO_SPACE
+        struct {
+            int64_t width;
+        } fourier;
+        struct {
+            int64_t rows;
+        } rows; // ADD_POSITION_GRAD_P: F; EMBEDDING_GRAD: V
+        struct {
+            int64_t clips;
+        } clips; // NORM_GRAD_SS: B; units / B frames follow each other
     } attr;
 } lm_op;
 
 const char *lm_op_name(lm_op_kind kind);
 size_t lm_dtype_size(lm_dtype type);
 const char *lm_dtype_name(lm_dtype type);
-int64_t lm_desc_count(const lm_desc *d);                     // elements; 0 when absent
+int64_t lm_desc_count(const lm_desc *d); // elements; 0 when absent
 int64_t lm_desc_bytes(const lm_desc *d);
-bool lm_desc_equal(const lm_desc *a, const lm_desc *b);      // shape, not type
+bool lm_desc_equal(const lm_desc *a, const lm_desc *b); // shape, not type
 lm_desc lm_desc_make(lm_dtype type, int rank, const int64_t *dim);
 void lm_desc_print(const lm_desc *d, char *out, size_t size); // "f32 [1,80,64,64,3]"
 
@@ -119,8 +137,8 @@ int lm_op_acc(lm_op_kind kind);
 bool lm_op_optional(lm_op_kind kind, int input);
 int lm_op_inputs(lm_op_kind kind);
 
-// Shape rule. in[0..LM_MAX_INPUTS) (rank 0 where absent) -> out[0..LM_MAX_OUTPUTS) (rank 0 where the kind has one output).
-// LM_FAILED with the op's name and the shapes when they don't fit: model code is wrong then, or a weight file.
+// Shape rule. in[0..LM_MAX_INPUTS) (rank 0 where absent) -> out[0..LM_MAX_OUTPUTS) (rank 0 where the kind has one
+// output). LM_FAILED with the op's name and the shapes when they don't fit: model code is wrong then, or a weight file.
 lm_status lm_op_infer(lm_error *e, const lm_op *op, const lm_desc *in, lm_desc *out);
 
 // Nominal floating-point operations (a multiplication and an addition are two), as a direct implementation needs them.
