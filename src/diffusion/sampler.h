@@ -1,0 +1,28 @@
+// From noise to a clip: the samplers of the probability-flow ODE.
+#pragma once
+#include "base/status.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum lm_sampler_kind {
+    LM_SAMPLER_DPMPP_2M, // DPM-Solver++(2M), Lu et al., arXiv 2211.01095, algorithm 2 (data prediction, order 2)
+    LM_SAMPLER_DDIM,     // Song et al., arXiv 2010.02502, deterministic (order 1)
+} lm_sampler_kind;
+
+typedef struct lm_sampler {
+    lm_sampler_kind kind;
+    int steps;                // evaluations of denoise, at evenly spaced times from t_start on; at least 1
+    double t_start, t_end;    // 0.999 and 0 make a clip from noise; a smaller t_start begins at a partly noisy clip
+    double clamp;             // bound of |x0|; INFINITY: none
+    double dynamic_threshold; // percentile in (0,1) of dynamic thresholding, used in place of clamp; 0: off
+    // v for the noisy clip x at time t, guidance inside.
+    lm_status (*denoise)(lm_error *e, void *user, const float *x, double t, float *v);
+    // After every step, 1 to steps, with the clean clip as predicted in it; may be NULL. false stops: LM_CANCELLED.
+    bool (*progress)(void *user, int step, int steps, const float *x0);
+    void *user;
+} lm_sampler;
+
+// x, n floats: the noisy clip at t_start on entry, the clip at t_end afterwards (undefined on failure). LM_FAILED when
+// a prediction is not finite. Takes lm_sample_bytes(n) of memory.
+lm_status lm_sample(lm_error *e, const lm_sampler *s, float *x, int64_t n);
+uint64_t lm_sample_bytes(int64_t n);
