@@ -1,10 +1,12 @@
-// A graph of ops, built once per shape. Builders append a node and return its output; the graph holds the first error, so
-// model code needs no checks, and lm_plan_create reports it. Values, memory and devices come in with plan.h.
+// A graph of ops, built once per shape. Builders append a node and return its output; the graph holds the first error,
+// so model code needs no checks, and lm_plan_create reports it. Values, memory and devices come in with plan.h.
 #pragma once
 #include "op/op.h"
 
 typedef struct lm_graph lm_graph;
-typedef struct lm_tensor { int32_t id; } lm_tensor; // LM_NONE where an optional one is absent
+typedef struct lm_tensor {
+    int32_t id;
+} lm_tensor; // LM_NONE where an optional one is absent
 #define LM_NONE ((lm_tensor){-1})
 
 // Weights at birth; fan-in kinds are PyTorch's defaults: uniform in +-1/sqrt(fan_in).
@@ -18,8 +20,8 @@ typedef struct lm_param_info {
     const char *name; // full, as in the weight file
     lm_desc desc;     // as stored (F32)
     lm_init init;
-    bool trainable;   // a gradient is computed
-    int64_t offset;   // elements before it in the flat block of all parameters
+    bool trainable;      // a gradient is computed
+    int64_t offset;      // elements before it in the flat block of all parameters
     int64_t grad_offset; // elements before it in the flat block of gradients; -1 when not trainable
     lm_tensor tensor;
 } lm_param_info;
@@ -63,7 +65,10 @@ lm_tensor lm_embedding_(lm_graph *g, lm_tensor ids, lm_tensor table);
 lm_tensor lm_mse_(lm_graph *g, lm_tensor y, lm_tensor target);
 
 #define LM_HERE(g) lm_graph_here(g, __FILE__, __LINE__)
-#define LM_DIMS(...) (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define LM_DIMS(...)                                                                                                   \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) {                                           \
+        __VA_ARGS__                                                                                                    \
+    }
 #define lm_input(g, name, type, ...) lm_input_(LM_HERE(g), name, type, LM_DIMS(__VA_ARGS__))
 #define lm_param(g, name, init, ...) lm_param_(LM_HERE(g), name, init, LM_DIMS(__VA_ARGS__))
 #define lm_view(g, x, ...) lm_view_(LM_HERE(g), x, LM_DIMS(__VA_ARGS__))

@@ -1,0 +1,189 @@
+#include "graph/plan_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+// A node is live when an output of it is read by a live node, kept, or a parameter's gradient.
+static bool mark_live(const lm_graph *g, unsigned char *live_node, unsigned char *live_value) {
+    for (int v = 0; v < g->value_count; v++) live_value[v] = g->values[v].output || g->values[v].grad_of >= 0;
+    bool any = false;
+    for (int i = g->node_count - 1; i >= 0; i--) {
+        const graph_node *n = &g->nodes[i];
+        for (int k = 0; k < LM_MAX_OUTPUTS; k++) live_node[i] |= n->out[k] >= 0 && live_value[n->out[k]];
+        for (int k = 0; k < LM_MAX_INPUTS && live_node[i]; k++)
+            if (n->in[k] >= 0) live_value[n->in[k]] = 1;
+        any |= live_node[i];
+    }
+    return any;
+}
+
+static lm_status collect_nodes(lm_error *e, lm_plan *p) {
+    const lm_graph *g = p->g;
+    unsigned char *live = lm_alloc_zero((size_t)g->node_count + (size_t)g->value_count, 1);
+    p->nodes = lm_alloc_zero((size_t)g->node_count, sizeof *p->nodes);
+    p->calls = lm_alloc_zero((size_t)g->node_count, sizeof *p->calls);
+    if (!live || !p->nodes || !p->calls) {
+        lm_free(live);
+        return lm_fail_memory(e, (double)g->node_count * sizeof *p->nodes, "the plan");
+    }
+    bool any = mark_live(g, live, live + g->node_count);
+    for (int i = 0; i < g->node_count; i++)
+        if (live[i] && g->nodes[i].op.kind != LM_OP_VIEW) p->nodes[p->node_count++].index = i;
+    lm_free(live);
+    return any ? LM_OK : lm_fail(e, LM_FAILED, "the graph has no output");
+}
+
+static void describe(const lm_plan *p, int value, lm_operand *out) {
+    *out = (lm_operand){0};
+    if (value < 0 || p->storage_of[p->g->values[value].base] < 0) return;
+    out->desc = p->g->values[value].desc;
+}
+
+static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
+    for (int i = 0; i < p->node_count; i++) {
+        plan_node *pn = &p->nodes[i];
+        const graph_node *n = &p->g->nodes[pn->index];
+        lm_desc in[LM_MAX_INPUTS], out[LM_MAX_OUTPUTS];
+        for (int k = 0; k < LM_MAX_INPUTS; k++) describe(p, n->in[k], &pn->io.in[k]), in[k] = pn->io.in[k].desc;
+        for (int k = 0; k < LM_MAX_OUTPUTS; k++) describe(p, n->out[k], &pn->io.out[k]), out[k] = pn->io.out[k].desc;
+        pn->flops = lm_op_flops(&n->op, in, out);
+        LM_TRY(p->d->backend->prepare(e, p->d, &n->op, &pn->io, &pn->kernel));
+        if (pn->kernel->workspace > p->workspace_bytes) p->workspace_bytes = pn->kernel->workspace;
+        p->held_bytes += pn->kernel->held;
+    }
+    return LM_OK;
+}
+
+static void *address(const lm_plan *p, int value) {
+    const plan_storage *s = &p->storages[p->storage_of[p->g->values[value].base]];
+    if (s->home == PLAN_PARAMS) return p->params ? (unsigned char *)p->params + s->offset : NULL;
+    if (s->home == PLAN_GRADS) return p->grads ? (unsigned char *)p->grads + s->offset : NULL;
+    return p->block + s->offset;
+}
+
+static void set_addresses(lm_plan *p) {
+    for (int i = 0; i < p->node_count; i++) {
+        plan_node *pn = &p->nodes[i];
+        const graph_node *n = &p->g->nodes[pn->index];
+        for (int k = 0; k < LM_MAX_INPUTS; k++)
+            if (pn->io.in[k].desc.rank) pn->io.in[k].data = address(p, n->in[k]);
+        for (int k = 0; k < LM_MAX_OUTPUTS; k++)
+            if (pn->io.out[k].desc.rank) pn->io.out[k].data = address(p, n->out[k]);
+        p->calls[i] = (lm_call){pn->kernel, &pn->io};
+    }
+}
+
+uint64_t lm_plan_total_bytes(const lm_plan *p) {
+    return p->block_bytes + p->workspace_bytes + p->held_bytes;
+}
+
+// Everything but the large allocations.
+static lm_status plan_prepare(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+    *out = NULL;
+    LM_TRY(lm_graph_status(g, e));
+    lm_plan *p = lm_alloc_zero(1, sizeof *p);
+    if (!p) return lm_fail_memory(e, sizeof *p, "the plan");
+    *out = p;
+    p->g = g;
+    p->d = d;
+    p->weights_version = 1;
+    LM_TRY(collect_nodes(e, p));
+    for (int i = 0; i < p->node_count; i++) p->nodes[i].step = i;
+    LM_TRY(plan_place(e, p));
+    return prepare_kernels(e, p);
+}
+
+lm_status lm_plan_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_t *out) {
+    lm_plan *p;
+    lm_status status = plan_prepare(e, g, d, &p);
+    if (status == LM_OK) *out = lm_plan_total_bytes(p);
+    lm_plan_free(&p);
+    return status;
+}
+
+lm_status lm_plan_create(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+    lm_status status = plan_prepare(e, g, d, out);
+    lm_plan *p = *out;
+    if (status == LM_OK) {
+        uint64_t need = p->block_bytes + p->workspace_bytes, have = lm_memory_available();
+        if (need > have)
+            status =
+                lm_fail(e, LM_MEMORY, "this needs %.0f MB and %.0f MB are free; try a smaller size or fewer frames",
+                        (double)need / 1e6, (double)have / 1e6);
+    }
+    if (status == LM_OK) status = d->backend->alloc(e, d, p->block_bytes + PLAN_ALIGN, (void **)&p->block);
+    if (status == LM_OK) status = d->backend->alloc(e, d, p->workspace_bytes + PLAN_ALIGN, &p->workspace);
+    if (status != LM_OK) {
+        lm_plan_free(out);
+        return status;
+    }
+    set_addresses(p);
+    return LM_OK;
+}
+
+void lm_plan_free(lm_plan **plan) {
+    lm_plan *p = *plan;
+    if (!p) return;
+    for (int i = 0; i < p->node_count; i++)
+        if (p->nodes[i].kernel) p->d->backend->release(p->d, p->nodes[i].kernel);
+    if (p->block) p->d->backend->release_memory(p->d, p->block);
+    if (p->workspace) p->d->backend->release_memory(p->d, p->workspace);
+    lm_free(p->storage_of);
+    lm_free(p->storages);
+    lm_free(p->calls);
+    lm_free(p->nodes);
+    lm_free(p);
+    *plan = NULL;
+}
+
+void lm_plan_bind(lm_plan *p, const void *params, void *grads) {
+    p->params = params;
+    p->grads = grads;
+    set_addresses(p);
+    lm_plan_weights_changed(p);
+}
+
+void lm_plan_weights_changed(lm_plan *p) {
+    p->weights_version++;
+}
+
+static lm_status locate(lm_error *e, const lm_plan *p, lm_tensor t, size_t bytes, void **data) {
+    const graph_value *v = graph_at(p->g, t);
+    if (!v || p->storage_of[v->base] < 0) return lm_fail(e, LM_FAILED, "the plan holds no such tensor");
+    if ((size_t)lm_desc_bytes(&v->desc) != bytes)
+        return lm_fail(e, LM_FAILED, "the tensor %s has %lld bytes, not %zu", v->name ? v->name : "",
+                       (long long)lm_desc_bytes(&v->desc), bytes);
+    *data = address(p, t.id);
+    return *data ? LM_OK : lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
+}
+
+lm_status lm_plan_write(lm_error *e, lm_plan *p, lm_tensor t, const void *from, size_t bytes) {
+    void *to;
+    LM_TRY(locate(e, p, t, bytes, &to));
+    return p->d->backend->upload(e, p->d, to, from, bytes);
+}
+
+lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t bytes) {
+    void *from;
+    LM_TRY(locate(e, p, t, bytes, &from));
+    return p->d->backend->download(e, p->d, to, from, bytes);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+lm_status lm_plan_run(lm_error *e, lm_plan *p) {
+    if ((!p->params && p->g->param_count) || (!p->grads && p->g->grad_elements))
+        return lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
+    for (int i = 0, n; i < p->node_count; i += n) {
+        for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
+        }
+        double start = p->profile ? now() : 0;
+        LM_TRY(p->d->backend->run(e, p->d, p->calls + i, n, p->workspace, p->weights_version));
+        if (p->profile) p->nodes[i].seconds = now() - start;
+    }
+    return LM_OK;
+}
