@@ -32,5 +32,6 @@ typedef struct lm_slot {
 lm_status lm_weights_load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block);
 // Only the slots found in the file are filled; the file may hold no others. *filled (count bools) says which.
 lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block, unsigned char *filled);
+// type: F32, F16, BF16 or I8 (which leaves tensors of less than two dimensions in F32). LM_MEDIA: can't be written.
 lm_status lm_weights_save(lm_error *e, const char *path, const lm_slot *slots, int count, const float *block,
                           lm_store_type type, const char *const *keys, const char *const *values, int metadata);
