@@ -1,0 +1,168 @@
+// config.json: the fields of lm_unet_config by name, strictly.
+#include "base/files.h"
+#include "base/memory.h"
+#include "model/unet.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+lm_unet_config lm_unet_config_default(void) {
+    return (lm_unet_config){.in_channels = 3,
+                            .out_channels = 3,
+                            .patch = 1,
+                            .levels = 4,
+                            .channels = {32, 96, 160, 256},
+                            .res_blocks = 2,
+                            .attention = {false, false, true, true},
+                            .head_dim = 32,
+                            .groups = 16,
+                            .text_width = 384,
+                            .embed_width = 512,
+                            .temporal_down = {true, true, true},
+                            .temporal_attention_blocks = 2,
+                            .max_frames = 80};
+}
+
+typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_INTS, FIELD_BOOLS } field_kind;
+
+static const struct field {
+    const char *name;
+    field_kind kind;
+    size_t at;
+    int low, high;
+} fields[] = {
+#define FIELD(name, kind, low, high)                                                                                   \
+    { #name, kind, offsetof(lm_unet_config, name), low, high }
+    FIELD(in_channels, FIELD_INT, 1, 64),
+    FIELD(cond_channels, FIELD_INT, 0, 64),
+    FIELD(out_channels, FIELD_INT, 1, 64),
+    FIELD(patch, FIELD_INT, 1, 16),
+    FIELD(channels, FIELD_INTS, 1, 8192),
+    FIELD(res_blocks, FIELD_INT, 1, 8),
+    FIELD(attention, FIELD_BOOLS, 0, 1),
+    FIELD(head_dim, FIELD_INT, 1, 1024),
+    FIELD(groups, FIELD_INT, 1, 1024),
+    FIELD(text_width, FIELD_INT, 1, 8192),
+    FIELD(embed_width, FIELD_INT, 1, 8192),
+    FIELD(noise_level_cond, FIELD_BOOL, 0, 1),
+    FIELD(video, FIELD_BOOL, 0, 1),
+    FIELD(temporal_down, FIELD_BOOLS, 0, 1),
+    FIELD(temporal_attention_blocks, FIELD_INT, 1, 16),
+    FIELD(max_frames, FIELD_INT, 1, 4096),
+};
+enum { FIELDS = sizeof fields / sizeof fields[0] };
+
+static const char *kind_name(field_kind k) {
+    static const char *const names[] = {"a whole number", "true or false", "a list of whole numbers",
+                                        "a list of true and false"};
+    return names[k];
+}
+
+static bool read_scalar(const struct field *f, const json_t *v, void *to) {
+    if (f->kind == FIELD_BOOL || f->kind == FIELD_BOOLS) {
+        if (!json_is_boolean(v)) return false;
+        *(bool *)to = json_is_true(v);
+        return true;
+    }
+    if (!json_is_integer(v) || json_integer_value(v) < f->low || json_integer_value(v) > f->high) return false;
+    *(int *)to = (int)json_integer_value(v);
+    return true;
+}
+
+static lm_status read_field(lm_error *e, const char *name, const struct field *f, const json_t *v, lm_unet_config *c,
+                            int *length) {
+    unsigned char *to = (unsigned char *)c + f->at;
+    if (f->kind == FIELD_INT || f->kind == FIELD_BOOL) {
+        if (read_scalar(f, v, to)) return LM_OK;
+        return lm_fail(e, LM_MODEL, "%s: %s must be %s from %d to %d", name, f->name, kind_name(f->kind), f->low,
+                       f->high);
+    }
+    size_t n = json_is_array(v) ? json_array_size(v) : LM_MAX_LEVELS + 1;
+    bool ok = n <= LM_MAX_LEVELS;
+    size_t width = f->kind == FIELD_INTS ? sizeof(int) : sizeof(bool);
+    for (size_t i = 0; i < n && ok; i++) ok = read_scalar(f, json_array_get(v, i), to + i * width);
+    *length = (int)n;
+    if (ok) return LM_OK;
+    return lm_fail(e, LM_MODEL, "%s: %s must be %s from %d to %d, %d of them at most", name, f->name,
+                   kind_name(f->kind), f->low, f->high, LM_MAX_LEVELS);
+}
+
+lm_status lm_unet_config_check(lm_error *e, const lm_unet_config *c) {
+    for (int i = 0; i < c->levels; i++) {
+        int heads = c->channels[i] > c->head_dim ? c->channels[i] / c->head_dim : 1;
+        if (c->channels[i] % c->groups || c->channels[i] % heads)
+            return lm_fail(e, LM_MODEL, "%d channels can't be divided into %d groups and %d heads", c->channels[i],
+                           c->groups, heads);
+    }
+    return LM_OK;
+}
+
+static lm_status read_object(lm_error *e, const char *name, json_t *root, lm_unet_config *c) {
+    int length[FIELDS] = {0};
+    const char *key;
+    json_t *value;
+    json_object_foreach(root, key, value) {
+        int i = 0;
+        while (i < FIELDS && strcmp(fields[i].name, key)) i++;
+        if (i == FIELDS) return lm_fail(e, LM_MODEL, "%s: unknown key \"%s\"", name, key);
+        LM_TRY(read_field(e, name, &fields[i], value, c, &length[i]));
+    }
+    for (int i = 0; i < FIELDS; i++) { // lists: attention and temporal_down must fit channels
+        if (!strcmp(fields[i].name, "channels") && length[i]) c->levels = length[i];
+    }
+    for (int i = 0; i < FIELDS; i++) {
+        if (fields[i].kind != FIELD_BOOLS || !json_object_get(root, fields[i].name)) continue;
+        int want = strcmp(fields[i].name, "attention") ? c->levels - 1 : c->levels;
+        if (length[i] != want)
+            return lm_fail(e, LM_MODEL, "%s: %s has %d entries; %d channels need %d", name, fields[i].name, length[i],
+                           c->levels, want);
+    }
+    if (c->levels < 1) return lm_fail(e, LM_MODEL, "%s: channels must not be empty", name);
+    return lm_unet_config_check(e, c);
+}
+
+lm_status lm_unet_config_parse(lm_error *e, const char *name, const char *json, size_t size, lm_unet_config *out) {
+    *out = lm_unet_config_default();
+    json_error_t why;
+    json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &why);
+    if (!root)
+        return lm_fail(e, LM_MODEL, "%s: not JSON: %s at line %d, column %d", name, why.text, why.line, why.column);
+    lm_status s =
+        json_is_object(root) ? read_object(e, name, root, out) : lm_fail(e, LM_MODEL, "%s: not a JSON object", name);
+    json_decref(root);
+    return s;
+}
+
+lm_status lm_unet_config_read(lm_error *e, const char *path, lm_unet_config *out) {
+    uint8_t *bytes;
+    size_t size;
+    LM_TRY(lm_file_read(e, path, 1 << 20, LM_MODEL, &bytes, &size));
+    lm_status s = lm_unet_config_parse(e, path, (const char *)bytes, size, out);
+    lm_free(bytes);
+    return s;
+}
+
+char *lm_unet_config_json(const lm_unet_config *c) {
+    json_t *root = json_object();
+    for (int i = 0; i < FIELDS; i++) {
+        const unsigned char *from = (const unsigned char *)c + fields[i].at;
+        json_t *v;
+        if (fields[i].kind == FIELD_INT)
+            v = json_integer(*(const int *)from);
+        else if (fields[i].kind == FIELD_BOOL)
+            v = json_boolean(*(const bool *)from);
+        else
+            v = json_array();
+        int n = fields[i].kind == FIELD_INTS || !strcmp(fields[i].name, "attention") ? c->levels : c->levels - 1;
+        for (int k = 0; k < n && json_is_array(v); k++)
+            json_array_append_new(v, fields[i].kind == FIELD_INTS ? json_integer(((const int *)from)[k])
+                                                                  : json_boolean(((const bool *)from)[k]));
+        json_object_set_new(root, fields[i].name, v);
+    }
+    char *text = json_dumps(root, JSON_INDENT(1));
+    char *copy = text ? lm_strdup(text) : NULL;
+    free(text);
+    json_decref(root);
+    return copy;
+}
