@@ -1,0 +1,247 @@
+// One table says every key's name, type and bounds; libyaml's document tree is read against it. (libcyaml was
+// considered: it offers neither defaults nor overrides, which need this table all the same.)
+#include "train/run_config.h"
+
+#include "base/files.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <yaml.h>
+
+typedef enum key_type { KEY_TEXT, KEY_LIST, KEY_WHOLE, KEY_NUMBER } key_type;
+
+static const struct key {
+    const char *name;
+    key_type type;
+    size_t at;
+    double low, high, initial;
+    const char *text, *meaning;
+} keys[] = {
+#define AT(field) offsetof(lm_run_config, field)
+    {"stage", KEY_TEXT, AT(stage), 0, 0, 0, "",
+     "image (the text-to-image network) or video (its inflation, image weights frozen)"},
+    {"data", KEY_LIST, AT(data), 0, 0, 0, "", "tar shards, folders of them, or folders of clip.mp4 + clip.txt"},
+    {"text", KEY_TEXT, AT(text), 0, 0, 0, "models/emoji/text", "folder of the text encoder"},
+    {"out", KEY_TEXT, AT(out), 0, 0, 0, "", "folder of the run; made when missing"},
+    {"init", KEY_TEXT, AT(init), 0, 0, 0, "", "folder with config.json and model.safetensors to start from"},
+    {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
+    {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
+    {"size", KEY_WHOLE, AT(size), 8, 1024, 32, "", "pixels of a side"},
+    {"frames", KEY_WHOLE, AT(frames), 1, 640, 80, "", "frames of a clip in the video stage"},
+    {"batch", KEY_WHOLE, AT(batch), 1, 4096, 32, "", "clips in a step"},
+    {"steps", KEY_WHOLE, AT(steps), 1, 1e9, 10000, "", "optimiser steps of the whole run"},
+    {"warmup", KEY_WHOLE, AT(warmup), 1, 1e9, 200, "", "steps over which the learning rate rises"},
+    {"learning_rate", KEY_NUMBER, AT(learning_rate), 0, 10, 1e-3, "", "AdamW's rate after the warm-up"},
+    {"cooldown", KEY_NUMBER, AT(cooldown), 0, 1, 0.2, "", "share of the steps at whose end the rate falls to 0"},
+    {"weight_decay", KEY_NUMBER, AT(weight_decay), 0, 10, 0.01, "", "decoupled weight decay"},
+    {"beta1", KEY_NUMBER, AT(beta1), 0, 0.99999, 0.9, "", "AdamW's first moment"},
+    {"beta2", KEY_NUMBER, AT(beta2), 0, 0.999999, 0.99, "", "AdamW's second moment"},
+    {"eps", KEY_NUMBER, AT(eps), 1e-16, 1, 1e-8, "", "AdamW's denominator"},
+    {"clip", KEY_NUMBER, AT(clip), 1e-6, 1e9, 1, "", "bound of the gradient's norm"},
+    {"average", KEY_NUMBER, AT(average), 0, 0.999999, 0.9995, "", "largest decay of the moving average of the weights"},
+    {"outlier", KEY_NUMBER, AT(outlier), 1.5, 1e9, 20, "",
+     "skip a step whose loss is this many times the running mean"},
+    {"caption_dropout", KEY_NUMBER, AT(caption_dropout), 0, 1, 0.1, "", "share of captions left empty, for guidance"},
+    {"motion_share", KEY_NUMBER, AT(motion_share), 0, 1, 0.5, "",
+     "share of sprites moved or scaled; begin a training with 0"},
+    {"color_share", KEY_NUMBER, AT(color_share), 0, 1, 0.5, "", "share of sprites on a coloured background"},
+    {"seed", KEY_WHOLE, AT(seed), 0, 9e15, 0, "", "of weights, data and noise"},
+    {"checkpoint_minutes", KEY_NUMBER, AT(checkpoint_minutes), 0.01, 1e6, 10, "", "minutes between checkpoints"},
+    {"checkpoint_steps", KEY_WHOLE, AT(checkpoint_steps), 0, 1e9, 0, "",
+     "steps between checkpoints; 0: by the clock only"},
+    {"log_every", KEY_WHOLE, AT(log_every), 1, 1e9, 50, "", "steps to a line of metrics.csv"},
+    {"validate_every", KEY_WHOLE, AT(validate_every), 0, 1e9, 500, "", "steps between validations; 0: none"},
+    {"validation_clips", KEY_WHOLE, AT(validation_clips), 1, 1e6, 128, "",
+     "fixed (clip, time, noise) triples of a validation"},
+    {"sample_every", KEY_WHOLE, AT(sample_every), 0, 1e9, 2000, "", "steps between sample sheets; 0: none"},
+    {"sample_steps", KEY_WHOLE, AT(sample_steps), 1, 1000, 20, "", "sampling steps of a sheet"},
+    {"sample_cfg_scale", KEY_NUMBER, AT(sample_cfg_scale), 0, 100, 4, "", "guidance of a sheet"},
+    {"sample_prompts", KEY_LIST, AT(sample_prompts), 0, 0, 0, "", "prompts of a sheet, up to 64"},
+};
+enum { KEYS = sizeof keys / sizeof keys[0] };
+
+static void *field(lm_run_config *c, const struct key *k) {
+    return (unsigned char *)c + k->at;
+}
+
+const char *lm_run_config_describe(int index, const char **type, const char **meaning) {
+    static const char *const types[] = {"text", "list of texts", "whole number", "number"};
+    if (index < 0 || index >= KEYS) return NULL;
+    *type = types[keys[index].type];
+    *meaning = keys[index].meaning;
+    return keys[index].name;
+}
+
+static void free_list(lm_run_list *l) {
+    for (int i = 0; i < l->count; i++) lm_free(l->at[i]);
+    l->count = 0;
+}
+
+void lm_run_config_free(lm_run_config *c) {
+    for (int i = 0; i < KEYS; i++) {
+        if (keys[i].type == KEY_TEXT) {
+            char **text = field(c, &keys[i]);
+            lm_free(*text);
+            *text = NULL;
+        } else if (keys[i].type == KEY_LIST) {
+            free_list(field(c, &keys[i]));
+        }
+    }
+}
+
+static lm_status set_defaults(lm_error *e, lm_run_config *c) {
+    memset(c, 0, sizeof *c);
+    for (int i = 0; i < KEYS; i++) {
+        const struct key *k = &keys[i];
+        if (k->type == KEY_WHOLE) *(int64_t *)field(c, k) = (int64_t)k->initial;
+        if (k->type == KEY_NUMBER) *(double *)field(c, k) = k->initial;
+        if (k->type == KEY_TEXT && !(*(char **)field(c, k) = lm_strdup(k->text)))
+            return lm_fail_memory(e, 64, "the run's settings");
+    }
+    return LM_OK;
+}
+
+// where: "run.yaml, line 3" or "--set".
+static lm_status set_number(lm_error *e, const char *where, const struct key *k, const char *text, lm_run_config *c) {
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    bool whole = k->type == KEY_WHOLE;
+    if (!*text || *end || errno || !isfinite(v) || v < k->low || v > k->high || (whole && v != floor(v)))
+        return lm_fail(e, LM_USAGE, "%s: %s must be a %snumber from %g to %g, not \"%.40s\"", where, k->name,
+                       whole ? "whole " : "", k->low, k->high, text);
+    if (whole)
+        *(int64_t *)field(c, k) = (int64_t)v;
+    else
+        *(double *)field(c, k) = v;
+    return LM_OK;
+}
+
+static lm_status set_text(lm_error *e, char **to, const char *text) {
+    char *copy = lm_strdup(text);
+    if (!copy) return lm_fail_memory(e, (double)strlen(text), "the run's settings");
+    lm_free(*to);
+    *to = copy;
+    return LM_OK;
+}
+
+static lm_status add_item(lm_error *e, const char *where, const struct key *k, const char *text, lm_run_list *l) {
+    if (l->count == LM_RUN_LIST)
+        return lm_fail(e, LM_USAGE, "%s: %s has more than %d entries", where, k->name, LM_RUN_LIST);
+    LM_TRY(set_text(e, &l->at[l->count], text));
+    l->count++;
+    return LM_OK;
+}
+
+static const char *scalar(const yaml_node_t *n) {
+    if (!n || n->type != YAML_SCALAR_NODE || strlen((const char *)n->data.scalar.value) != n->data.scalar.length)
+        return NULL;
+    return (const char *)n->data.scalar.value;
+}
+
+static lm_status set_value(lm_error *e, const char *where, const struct key *k, yaml_document_t *doc,
+                           const yaml_node_t *v, lm_run_config *c) {
+    const char *text = scalar(v);
+    if (k->type != KEY_LIST) {
+        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes one value", where, k->name);
+        return k->type == KEY_TEXT ? set_text(e, field(c, k), text) : set_number(e, where, k, text, c);
+    }
+    lm_run_list *l = field(c, k);
+    free_list(l);
+    if (text) return add_item(e, where, k, text, l);
+    if (v->type != YAML_SEQUENCE_NODE) return lm_fail(e, LM_USAGE, "%s: %s takes a list", where, k->name);
+    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++) {
+        text = scalar(yaml_document_get_node(doc, *i));
+        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes a list of texts", where, k->name);
+        LM_TRY(add_item(e, where, k, text, l));
+    }
+    return LM_OK;
+}
+
+static const struct key *find_key(const char *name) {
+    for (int i = 0; i < KEYS; i++)
+        if (!strcmp(keys[i].name, name)) return &keys[i];
+    return NULL;
+}
+
+static lm_status read_mapping(lm_error *e, const char *name, yaml_document_t *doc, lm_run_config *c) {
+    const yaml_node_t *root = yaml_document_get_root_node(doc);
+    if (!root || root->type != YAML_MAPPING_NODE)
+        return lm_fail(e, LM_USAGE, "%s: not a mapping of keys to values", name);
+    bool seen[KEYS] = {false};
+    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
+        const yaml_node_t *kn = yaml_document_get_node(doc, p->key), *vn = yaml_document_get_node(doc, p->value);
+        char where[300];
+        snprintf(where, sizeof where, "%.200s, line %zu", name, kn ? kn->start_mark.line + 1 : 0);
+        const char *text = scalar(kn);
+        const struct key *k = text ? find_key(text) : NULL;
+        if (!k)
+            return lm_fail(e, LM_USAGE, "%s: unknown key \"%.60s\"; docs/training.md lists the keys", where,
+                           text ? text : "?");
+        if (seen[k - keys]) return lm_fail(e, LM_USAGE, "%s: %s stands there twice", where, k->name);
+        seen[k - keys] = true;
+        LM_TRY(set_value(e, where, k, doc, vn, c));
+    }
+    return LM_OK;
+}
+
+static lm_status load(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *c) {
+    yaml_parser_t parser;
+    yaml_document_t doc;
+    if (!yaml_parser_initialize(&parser)) return lm_fail_memory(e, sizeof parser, "the YAML parser");
+    yaml_parser_set_input_string(&parser, bytes, size);
+    lm_status s;
+    if (!yaml_parser_load(&parser, &doc)) {
+        s = lm_fail(e, LM_USAGE, "%s: not YAML: %s at line %zu, column %zu", name,
+                    parser.problem ? parser.problem : "no memory", parser.problem_mark.line + 1,
+                    parser.problem_mark.column + 1);
+    } else {
+        s = read_mapping(e, name, &doc, c);
+        yaml_document_delete(&doc);
+    }
+    yaml_parser_delete(&parser);
+    return s;
+}
+
+lm_status lm_run_config_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *out) {
+    LM_TRY(set_defaults(e, out));
+    return load(e, name, bytes, size, out);
+}
+
+// The value is YAML too, so that a list can be given: --set 'data=[a.tar, b.tar]'.
+static lm_status apply_override(lm_error *e, const char *text, lm_run_config *c) {
+    const char *equals = strchr(text, '=');
+    if (!equals) return lm_fail(e, LM_USAGE, "--set %.60s: must be key=value", text);
+    char *line = lm_format("%.*s: %s\n", (int)(equals - text), text, equals + 1);
+    if (!line) return lm_fail_memory(e, (double)strlen(text), "the run's settings");
+    lm_status s = load(e, "--set", (const uint8_t *)line, strlen(line), c);
+    lm_free(line);
+    return s;
+}
+
+static lm_status check(lm_error *e, const char *name, const lm_run_config *c) {
+    if (strcmp(c->stage, "image") && strcmp(c->stage, "video"))
+        return lm_fail(e, LM_USAGE, "%s: stage must be image or video, not \"%.40s\"", name, c->stage);
+    if (!c->data.count) return lm_fail(e, LM_USAGE, "%s: data is missing: the tar shards or folders to train on", name);
+    if (!*c->out) return lm_fail(e, LM_USAGE, "%s: out is missing: the folder of the run", name);
+    if (!strcmp(c->stage, "video") && !*c->init)
+        return lm_fail(e, LM_USAGE, "%s: the video stage needs init: the folder of the image stage's weights", name);
+    if (*c->init && *c->config) return lm_fail(e, LM_USAGE, "%s: give init or config, not both", name);
+    return LM_OK;
+}
+
+lm_status lm_run_config_read(lm_error *e, const char *path, const char *const *overrides, int count,
+                             lm_run_config *out) {
+    memset(out, 0, sizeof *out);
+    uint8_t *bytes;
+    size_t size;
+    LM_TRY(lm_file_read(e, path, 1 << 20, LM_USAGE, &bytes, &size));
+    lm_status s = lm_run_config_parse(e, path, bytes, size, out);
+    lm_free(bytes);
+    for (int i = 0; i < count && s == LM_OK; i++) s = apply_override(e, overrides[i], out);
+    return s == LM_OK ? check(e, path, out) : s;
+}

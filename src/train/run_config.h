@@ -1,0 +1,47 @@
+// A training run's settings: RUN.yaml and key=value overrides. docs/training.md describes each key.
+#pragma once
+#include "base/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { LM_RUN_LIST = 64 };
+
+typedef struct lm_run_list {
+    char *at[LM_RUN_LIST];
+    int count;
+} lm_run_list;
+
+typedef struct lm_run_config {
+    char *stage;      // "image" or "video"
+    lm_run_list data; // tar shards or folders
+    char *text;       // folder of the text encoder
+    char *out;        // folder of the run: checkpoint, weights, metrics.csv, sample sheets
+    char *init;       // folder with config.json and model.safetensors to start from; video: image weights are inflated
+    char *config;     // config.json of a network born anew; "" = the default configuration
+    char *style;      // stills of this drawing style
+    int64_t size, frames; // pixels of a side; frames of a clip (video)
+    int64_t batch, steps, warmup;
+    double learning_rate, cooldown; // cooldown: share of the steps at whose end the rate falls to 0
+    double weight_decay, beta1, beta2, eps;
+    double clip;    // bound of the gradient's norm
+    double average; // largest decay of the moving average
+    double outlier; // a loss this many times its running mean is skipped
+    double caption_dropout, motion_share, color_share;
+    int64_t seed;
+    double checkpoint_minutes;
+    int64_t checkpoint_steps; // 0: by the clock only
+    int64_t log_every, validate_every, validation_clips;
+    int64_t sample_every, sample_steps; // 0: no sample sheets
+    double sample_cfg_scale;
+    lm_run_list sample_prompts;
+} lm_run_config;
+
+// Reads path and applies overrides ("key=value") in order. Relative paths stay relative to the working folder.
+// LM_USAGE: unknown key, wrong type or value (with line and column), a missing one. Free also after a failure.
+lm_status lm_run_config_read(lm_error *e, const char *path, const char *const *overrides, int count,
+                             lm_run_config *out);
+lm_status lm_run_config_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *out);
+void lm_run_config_free(lm_run_config *c);
+// A key's name, type, default and meaning, for documentation: NULL past the last.
+const char *lm_run_config_describe(int index, const char **type, const char **meaning);
