@@ -1,0 +1,30 @@
+// What training adds to a sprite: a motion over the whole clip and a coloured background; both are said in the caption.
+#pragma once
+#include "train/sprite.h"
+#include <stddef.h>
+
+enum {
+    LM_MOTIONS = 13,
+    LM_COLORS = 13,
+    LM_MOMENTS = 80, // a motion runs over this many frames; shorter clips show a part of it
+};
+
+extern const char *const lm_motion_names[LM_MOTIONS]; // the caption's phrase; 0 is "", no motion
+typedef struct lm_color {
+    const char *name;
+    uint8_t rgb[3];
+} lm_color;
+extern const lm_color lm_colors[LM_COLORS]; // 0 is white
+
+typedef struct lm_scene {
+    const lm_sprite *sprite;
+    int motion, color; // indices into the tables above
+    int first;         // moment that the first frame shows
+    int offset;        // the sprite's own frame at moment 0
+} lm_scene;
+
+// Floats that lm_scene_render needs to work in for sprites of size x size.
+size_t lm_scene_scratch(int sprite_size);
+// out [frames,size,size,3] in [-1,1]: the sprite moved, over its background, clamped; averaged over areas where size is
+// smaller than the sprite's, which it must divide. Moments from first on must be below LM_MOMENTS.
+void lm_scene_render(const lm_scene *s, int frames, int size, float *scratch, float *out);

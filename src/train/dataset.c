@@ -1,0 +1,188 @@
+#include "train/dataset.h"
+
+#include "base/memory.h"
+#include "train/captions.h"
+#include "train/conditions.h"
+#include "train/shards.h"
+
+#include <string.h>
+
+// Indices of a split's sprites, all and those of more than one frame.
+typedef struct part {
+    int *all, *animated;
+    int count, animated_count;
+} part;
+
+struct lm_dataset {
+    lm_sprites sprites;
+    part parts[2]; // by lm_split
+    int size;
+};
+
+static lm_status split_sprites(lm_error *e, lm_dataset *d) {
+    for (int split = 0; split < 2; split++) {
+        part *p = &d->parts[split];
+        p->all = lm_alloc((size_t)d->sprites.count, sizeof *p->all);
+        p->animated = lm_alloc((size_t)d->sprites.count, sizeof *p->animated);
+        if (!p->all || !p->animated)
+            return lm_fail_memory(e, 2.0 * d->sprites.count * sizeof *p->all, "the splits of the training data");
+    }
+    for (int i = 0; i < d->sprites.count; i++) {
+        const lm_sprite *s = &d->sprites.items[i];
+        part *p = &d->parts[lm_subject_is_validation(s->subject) ? LM_SPLIT_VALIDATION : LM_SPLIT_TRAIN];
+        p->all[p->count++] = i;
+        if (s->frames > 1) p->animated[p->animated_count++] = i;
+    }
+    return LM_OK;
+}
+
+static lm_status check_sizes(lm_error *e, const lm_dataset *d) {
+    if (d->sprites.count == 0)
+        return lm_fail(e, LM_MEDIA, "the training data holds no clip and no still of the style asked for");
+    int side = d->sprites.items[0].size;
+    for (int i = 0; i < d->sprites.count; i++)
+        if (d->sprites.items[i].size != side)
+            return lm_fail(e, LM_MEDIA, "training data of %d and of %d pixels a side together; use one size", side,
+                           d->sprites.items[i].size);
+    if (side % d->size || d->size < 8)
+        return lm_fail(e, LM_USAGE, "size %d does not fit sprites of %d pixels a side; use %d or %d", d->size, side,
+                       side, side / 2);
+    return LM_OK;
+}
+
+static lm_status read_sources(lm_error *e, const lm_dataset_options *o, lm_dataset *d) {
+    lm_pool *pool;
+    LM_TRY(lm_pool_create(e, o->threads, &pool));
+    lm_status status = LM_OK;
+    for (int i = 0; i < o->path_count && status == LM_OK; i++)
+        status = lm_source_read(e, o->paths[i], o->style, pool, &d->sprites);
+    lm_pool_free(&pool);
+    return status;
+}
+
+lm_status lm_dataset_open(lm_error *e, const lm_dataset_options *o, lm_dataset **out) {
+    *out = NULL;
+    if (o->path_count < 1) return lm_fail(e, LM_USAGE, "no training data named; give a tar or a folder");
+    if (!o->style) return lm_fail(e, LM_USAGE, "no drawing style named; the stills' usual one is 3d");
+    if (o->size < 1) return lm_fail(e, LM_USAGE, "size %d of the training clips; use 32 or 64", o->size);
+    lm_dataset *d = lm_alloc_zero(1, sizeof *d);
+    if (!d) return lm_fail_memory(e, sizeof *d, "the training data");
+    d->size = o->size;
+    lm_status status = read_sources(e, o, d);
+    if (status == LM_OK) status = check_sizes(e, d);
+    if (status == LM_OK) status = split_sprites(e, d);
+    if (status != LM_OK)
+        lm_dataset_free(&d);
+    else
+        *out = d;
+    return status;
+}
+
+void lm_dataset_free(lm_dataset **d) {
+    if (!*d) return;
+    lm_sprites_clear(&(*d)->sprites);
+    for (int split = 0; split < 2; split++) {
+        lm_free((*d)->parts[split].all);
+        lm_free((*d)->parts[split].animated);
+    }
+    lm_free(*d);
+    *d = NULL;
+}
+
+int lm_dataset_count(const lm_dataset *d, lm_split split) {
+    return d->parts[split].count;
+}
+
+int lm_dataset_animated(const lm_dataset *d, lm_split split) {
+    return d->parts[split].animated_count;
+}
+
+// The order of the draws is part of what a seed means.
+static lm_scene draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_stream *random) {
+    const part *p = &d->parts[o->split];
+    bool animated = o->frames > 1 && lm_stream_uniform(random) < 0.7 && p->animated_count > 0;
+    int index =
+        animated ? p->animated[lm_stream_below(random, p->animated_count)] : p->all[lm_stream_below(random, p->count)];
+    lm_scene s = {.sprite = &d->sprites.items[index]};
+    bool moved = lm_stream_uniform(random) < o->motion_share || (s.sprite->frames == 1 && o->frames > 1);
+    if (moved) s.motion = 1 + (int)lm_stream_below(random, LM_MOTIONS - 1);
+    if (lm_stream_uniform(random) < o->color_share) s.color = 1 + (int)lm_stream_below(random, LM_COLORS - 1);
+    s.first = (int)lm_stream_below(random, LM_MOMENTS - o->frames + 1);
+    if (!moved) s.offset = (int)lm_stream_below(random, s.sprite->frames);
+    return s;
+}
+
+static char *draw_caption(const lm_batch_options *o, const lm_scene *s, lm_stream *random, lm_stream *dropout) {
+    if (lm_stream_uniform(dropout) < o->caption_dropout) return lm_strdup("");
+    return lm_caption_compose(s->sprite, o->frames > 1 ? s->motion : 0, s->color, random);
+}
+
+static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, float *scratch,
+                            lm_batch *b) {
+    size_t pixels = (size_t)b->frames * (size_t)b->size * (size_t)b->size;
+    for (int i = 0; i < b->clips; i++) {
+        lm_stream random = {.seed = o->seed, .purpose = LM_FOR_DATA, .item = (uint32_t)i, .step = step};
+        lm_stream dropout = {.seed = o->seed, .purpose = LM_FOR_DROPOUT, .item = (uint32_t)i, .step = step};
+        lm_stream masks = {.seed = o->seed, .purpose = LM_FOR_CONDITION, .item = (uint32_t)i, .step = step};
+        lm_scene scene = draw_scene(d, o, &random);
+        b->captions[i] = draw_caption(o, &scene, &random, &dropout);
+        if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
+        float *x0 = b->x0 + (size_t)i * pixels * 3;
+        lm_scene_render(&scene, b->frames, b->size, scratch, x0);
+        if (!o->condition) continue;
+        lm_condition c = lm_condition_draw(&masks, b->size);
+        lm_condition_apply(&c, x0, b->frames, b->size, b->cond + (size_t)i * pixels * 4);
+    }
+    return LM_OK;
+}
+
+static bool is_share(double v) {
+    return v >= 0 && v <= 1;
+}
+
+static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_options *o) {
+    if (o->clips < 1 || o->clips > 65536)
+        return lm_fail(e, LM_USAGE, "a batch of %d clips; it must have 1 to 65536", o->clips);
+    if (o->frames < 1 || o->frames > LM_MOMENTS)
+        return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
+    if (!is_share(o->motion_share) || !is_share(o->color_share) || !is_share(o->caption_dropout))
+        return lm_fail(e, LM_USAGE, "motion_share %g, color_share %g and caption_dropout %g must be from 0 to 1",
+                       o->motion_share, o->color_share, o->caption_dropout);
+    if (d->parts[o->split].count == 0)
+        return lm_fail(e, LM_MEDIA, "the training data has no sprite for %s; add more subjects",
+                       o->split == LM_SPLIT_TRAIN ? "training" : "validation");
+    return LM_OK;
+}
+
+static lm_status alloc_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, lm_batch *b) {
+    *b = (lm_batch){.clips = o->clips, .frames = o->frames, .size = d->size};
+    size_t pixels = (size_t)b->clips * (size_t)b->frames * (size_t)b->size * (size_t)b->size; // below 2^43
+    b->x0 = lm_alloc_aligned(pixels * 3 * sizeof(float));
+    if (o->condition) b->cond = lm_alloc_aligned(pixels * 4 * sizeof(float));
+    b->captions = lm_alloc_zero((size_t)b->clips, sizeof *b->captions);
+    if (b->x0 && b->captions && (b->cond || !o->condition)) return LM_OK;
+    return lm_fail_memory(e, (double)pixels * (o->condition ? 7 : 3) * sizeof(float), "a training batch");
+}
+
+lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, lm_batch *out) {
+    *out = (lm_batch){0};
+    LM_TRY(check_options(e, d, o));
+    lm_status status = alloc_batch(e, d, o, out);
+    if (status == LM_OK) {
+        size_t floats = lm_scene_scratch(d->sprites.items[0].size);
+        float *scratch = lm_alloc(floats, sizeof *scratch);
+        status = scratch ? fill_batch(e, d, o, step, scratch, out)
+                         : lm_fail_memory(e, (double)floats * sizeof *scratch, "drawing a training batch");
+        lm_free(scratch);
+    }
+    if (status != LM_OK) lm_batch_free(out);
+    return status;
+}
+
+void lm_batch_free(lm_batch *b) {
+    for (int i = 0; b->captions && i < b->clips; i++) lm_free(b->captions[i]);
+    lm_free(b->captions);
+    lm_free(b->x0);
+    lm_free(b->cond);
+    *b = (lm_batch){0};
+}
