@@ -1,0 +1,228 @@
+// Convolutions, linear layers and their gradients by x: one kernel for all of them, made of oneDNN primitives.
+#include "device/cpu/conv_kernel.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { ARG_IN, ARG_WEIGHTS, ARG_OUT, ARG_BIAS, ARG_COUNT };
+
+// Weights in a layout that one or more of the primitives ask for.
+typedef struct packed_weights {
+    dnnl_memory_desc_t md;
+    conv_layout layout;
+    void *data;
+} packed_weights;
+
+typedef struct conv_kernel {
+    cpu_kernel base;
+    const cpu_dnnl *dnnl;
+    const cpu_simd *simd;
+    conv_form form;
+    conv_cut cut;
+    int bias, acc;         // which operands they are; -1: absent
+    lm_dtype type, result; // what the primitive reads, and what it writes
+    bool staged;           // the primitive writes to scratch, from where the output is made
+    size_t at_in, at_out;  // places in the thread's scratch, after the primitive's own
+    int packs;
+    packed_weights pack[CONV_VARIANTS];
+    dn_primitive primitive[CONV_VARIANTS];
+    char name[96];
+} conv_kernel;
+
+static void free_conv(cpu_kernel *base) {
+    conv_kernel *k = (conv_kernel *)base;
+    for (int i = 0; i < k->cut.variants; i++) dn_destroy(&k->primitive[i]);
+    for (int i = 0; i < k->packs; i++) {
+        conv_layout_free(&k->pack[i].layout);
+        lm_free(k->pack[i].data);
+    }
+    conv_cut_free(&k->cut);
+}
+
+static lm_status pack_conv(lm_error *e, cpu_kernel *base, const lm_io *io) {
+    (void)e;
+    const conv_kernel *k = (const conv_kernel *)base;
+    for (int i = 0; i < k->packs; i++)
+        conv_layout_pack(&k->pack[i].layout, k->form.flipped, io->in[1].data, k->pack[i].data);
+    return LM_OK;
+}
+
+static void run_conv(const cpu_piece *p) {
+    const conv_kernel *k = (const conv_kernel *)p->kernel;
+    const conv_piece *piece = &k->cut.piece[p->index];
+    const conv_variant *v = &k->cut.variant[piece->variant];
+    const lm_operand *in = &p->io->in[0], *out = &p->io->out[0], *acc = k->acc >= 0 ? &p->io->in[k->acc] : NULL;
+    const int64_t in_count = v->n * v->in * conv_in_row(&k->form), count = v->n * v->out * conv_out_row(&k->form);
+    char *scratch = p->scratch;
+    void *from = element(in, piece->in), *to = element(out, piece->out), *result = to;
+    const void *add = acc ? element(acc, piece->out) : NULL;
+    if (k->type != in->desc.type) {
+        k->simd->convert(k->type, scratch + k->at_in, in->desc.type, from, in_count);
+        from = scratch + k->at_in;
+    }
+    if (k->staged) result = scratch + k->at_out;
+    if (add && !k->form.back && add != result) // the primitive adds to what it finds
+        k->simd->convert(k->result, result, acc->desc.type, add, count);
+    void *bias = k->bias >= 0 ? p->io->in[k->bias].data : NULL;
+    if (!dn_run(k->dnnl, &k->primitive[piece->variant], p->thread, (void *[]){from, NULL, result, bias}, scratch))
+        memset(result, 0xff,
+               (size_t)count * lm_dtype_size(k->result)); // not a number, so that it can't pass for a result
+    if (add && k->form.back)
+        k->simd->add(out->desc.type, to, acc->desc.type, add, k->result, result, count);
+    else if (k->staged)
+        k->simd->convert(out->desc.type, to, k->result, result, count);
+}
+
+// The primitive for pieces of shape v; weights of layout md, or of oneDNN's choice when md is NULL.
+static dnnl_status_t describe(const conv_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,
+                              dnnl_primitive_desc_t *out) {
+    const conv_form *f = &k->form;
+    conv_shape s;
+    dnnl_status_t status = conv_shape_of(f, v, k->type, k->result, k->type, k->bias >= 0, &s);
+    if (md) s.weights = *md;
+    dnnl_convolution_desc_t op;
+    if (status == dnnl_success)
+        status = dnnl_convolution_forward_desc_init(&op, f->back ? dnnl_forward_training : dnnl_forward_inference,
+                                                    dnnl_convolution_direct, &s.x, &s.weights,
+                                                    k->bias >= 0 ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
+    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, k->acc >= 0 && !f->back, NULL, out);
+    if (status != dnnl_success || !f->back) return status;
+    dnnl_primitive_desc_t hint = *out;
+    *out = NULL;
+    status = dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &s.x, &s.weights, &s.y, s.stride,
+                                                      s.low, s.high);
+    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
+    dnnl_primitive_desc_destroy(hint);
+    return status;
+}
+
+// Chooses what the primitives compute in: bf16 where the processor and oneDNN have it, else fp32 by way of scratch.
+static lm_status choose_types(lm_error *e, conv_kernel *k, cpu_level level, const lm_io *io) {
+    const lm_dtype in = io->in[0].desc.type, out = io->out[0].desc.type;
+    const bool added_later = k->form.back && k->acc >= 0;
+    if (in == LM_BF16 && level >= CPU_AVX512_BF16) {
+        k->type = LM_BF16;
+        k->result = added_later ? LM_F32 : out;
+        dnnl_primitive_desc_t pd = NULL;
+        dnnl_status_t status = describe(k, &k->cut.variant[0], NULL, &pd);
+        const bool good = status == dnnl_success && !dn_is_plain(pd);
+        if (pd) dnnl_primitive_desc_destroy(pd);
+        if (status != dnnl_success && status != dnnl_unimplemented) return dn_fail(e, status, "a convolution");
+        k->staged = added_later;
+        if (good) return LM_OK;
+    }
+    k->type = k->result = LM_F32;
+    k->staged = added_later || out != LM_F32;
+    return LM_OK;
+}
+
+static lm_status add_pack(lm_error *e, conv_kernel *k, const dnnl_memory_desc_t *md, int *index) {
+    for (*index = 0; *index < k->packs; ++*index)
+        if (dnnl_memory_desc_equal(&k->pack[*index].md, md)) return LM_OK;
+    packed_weights *w = &k->pack[k->packs++];
+    w->md = *md;
+    LM_TRY(conv_layout_of(e, md, &w->layout));
+    w->data = lm_alloc_aligned(w->layout.bytes);
+    if (!w->data) return lm_fail_memory(e, (double)w->layout.bytes, "packed weights");
+    memset(w->data, 0, w->layout.bytes);
+    k->base.base.held += w->layout.bytes;
+    return LM_OK;
+}
+
+static lm_status prepare_variant(lm_error *e, conv_kernel *k, int i) {
+    static const int forward[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST, DNNL_ARG_BIAS};
+    static const int back[] = {DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS, DNNL_ARG_DIFF_SRC};
+    const conv_variant *v = &k->cut.variant[i];
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = dnnl_unimplemented;
+    if (i > 0) status = describe(k, v, &k->pack[0].md, &pd); // rather the layout that is there than another
+    if (status == dnnl_success && dn_is_plain(pd)) {
+        dnnl_primitive_desc_destroy(pd);
+        status = dnnl_unimplemented;
+    }
+    if (status == dnnl_unimplemented) status = describe(k, v, NULL, &pd);
+    if (status != dnnl_success) return dn_fail(e, status, "a convolution");
+    int pack = 0;
+    lm_status result = add_pack(e, k, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &pack);
+    if (result == LM_OK)
+        result = dn_create(e, k->dnnl, pd, k->form.back ? back : forward, k->bias >= 0 ? 4 : 3, &k->primitive[i]);
+    dnnl_primitive_desc_destroy(pd);
+    if (result == LM_OK) result = dn_bind(e, &k->primitive[i], ARG_WEIGHTS, k->pack[pack].data);
+    return result;
+}
+
+// Frames where there are enough of them; else rows, which are frames of a clip when the kernel runs along time.
+static lm_status cut_conv(lm_error *e, conv_kernel *k) {
+    const conv_form *f = &k->form;
+    if (f->frames && (f->n >= CONV_FEW_FRAMES || f->h.out < 2 * CONV_FEW_ROWS)) {
+        k->base.base.frames = f->n;
+        return conv_cut_whole(e, f, cpu_frames_per_piece(f->n), &k->cut);
+    }
+    const int64_t share = (f->n * f->h.out + CONV_PIECES - 1) / CONV_PIECES;
+    if (f->frames) return conv_cut_rows(e, f, share > CONV_FEW_ROWS ? share : CONV_FEW_ROWS, &k->cut);
+    if (f->w.out > 1 || f->h.kernel > 1) return conv_cut_rows(e, f, share, &k->cut);
+    return conv_cut_rows(e, f, (share + CONV_LINEAR_ROWS - 1) / CONV_LINEAR_ROWS * CONV_LINEAR_ROWS, &k->cut);
+}
+
+static lm_status prepare_primitives(lm_error *e, conv_kernel *k, cpu_level level, const lm_io *io) {
+    LM_TRY(cut_conv(e, k));
+    LM_TRY(choose_types(e, k, level, io));
+    size_t own = 0, in = 0, out = 0;
+    for (int i = 0; i < k->cut.variants; i++) {
+        const conv_variant *v = &k->cut.variant[i];
+        LM_TRY(prepare_variant(e, k, i));
+        own = larger_size(own, k->primitive[i].scratch);
+        in = larger_size(in, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
+        out = larger_size(out, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+    }
+    const bool converts = k->type != io->in[0].desc.type;
+    k->at_in = round_up(own);
+    k->at_out = k->at_in + (converts ? round_up(in) : 0);
+    k->base.thread_scratch = k->at_out + (k->staged ? round_up(out) : 0);
+    k->base.phases = 1;
+    k->base.phase[0] = (cpu_phase){k->cut.pieces, run_conv};
+    snprintf(k->name, sizeof k->name, "dnnl %s%s", k->primitive[0].impl, converts ? ", bf16 as fp32" : "");
+    k->base.base.name = k->name;
+    return LM_OK;
+}
+
+static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+    const bool back = op->kind == LM_OP_CONV_GRAD_X || op->kind == LM_OP_LINEAR_GRAD_X;
+    conv_kernel *k = lm_alloc_zero(1, sizeof *k);
+    if (!k) return lm_fail_memory(e, sizeof *k, "a convolution");
+    k->dnnl = s->dnnl;
+    k->simd = cpu_simd_of(s->level);
+    k->base.op = *op;
+    k->base.pack = pack_conv;
+    k->base.free_extra = free_conv;
+    k->acc = back ? 2 : 3;
+    if (io->in[k->acc].desc.rank == 0) k->acc = -1;
+    k->bias = !back && io->in[2].desc.rank > 0 ? 2 : -1;
+    k->form = conv_form_of(op, io);
+    if (back) k->form = conv_form_back(&k->form);
+    lm_status status = prepare_primitives(e, k, s->level, io);
+    if (status == LM_OK) {
+        *out = &k->base;
+        return LM_OK;
+    }
+    free_conv(&k->base);
+    lm_free(k);
+    return status;
+}
+
+lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+    *out = NULL;
+    if (!conv_takes(op, io)) return LM_OK;
+    switch (op->kind) {
+    case LM_OP_CONV:
+    case LM_OP_CONV_GRAD_X:
+    case LM_OP_LINEAR:
+    case LM_OP_LINEAR_GRAD_X:
+        return prepare_conv(e, s, op, io, out);
+    case LM_OP_CONV_GRAD_W:
+    case LM_OP_LINEAR_GRAD_W:
+        return cpu_prepare_conv_grad(e, s, op, io, out);
+    default:
+        return LM_OK;
+    }
+}

@@ -1,0 +1,189 @@
+// Gradients of convolutions and linear layers by their weights and biases.
+//
+// 1. Parts of the positions, their number depending on shapes alone, each sum up a gradient of their own.
+// 2. The parts' gradients are added in order. 3. The sum goes from oneDNN's layout to [O,I,k,k].
+#include "device/cpu/conv_kernel.h"
+#include "base/memory.h"
+#include <stdio.h>
+#include <string.h>
+
+enum { ARG_X, ARG_DY, ARG_DW, ARG_DB };
+enum { SUM_BLOCK = 16384, UNPACK_CHANNELS = 16 }; // floats, and output channels, in a piece of phases 2 and 3
+enum {
+    PARTS = 16,
+    PART_BYTES = 32 << 20,
+    PART_POSITIONS = 512
+}; // most parts, most bytes of all, fewest positions of one
+
+typedef struct grad_kernel {
+    cpu_kernel base;
+    const cpu_dnnl *dnnl;
+    const cpu_simd *simd;
+    conv_form form;
+    conv_cut cut;
+    lm_dtype type; // what the primitives read
+    bool bias;
+    size_t at_x, at_dy;      // places in the thread's scratch, after the primitive's own
+    int64_t weights, stride; // floats of a part's dw, padding included; of all of a part, its db after dw
+    dnnl_memory_desc_t md;
+    conv_layout layout;
+    dn_primitive primitive[CONV_VARIANTS];
+    char name[96];
+} grad_kernel;
+
+static void free_grad(cpu_kernel *base) {
+    grad_kernel *k = (grad_kernel *)base;
+    for (int i = 0; i < k->cut.variants; i++) dn_destroy(&k->primitive[i]);
+    conv_layout_free(&k->layout);
+    conv_cut_free(&k->cut);
+}
+
+static void run_part(const cpu_piece *p) {
+    const grad_kernel *k = (const grad_kernel *)p->kernel;
+    const conv_piece *piece = &k->cut.piece[p->index];
+    const conv_variant *v = &k->cut.variant[piece->variant];
+    const lm_operand *x = &p->io->in[0], *dy = &p->io->in[1];
+    char *scratch = p->scratch;
+    void *from_x = element(x, piece->in), *from_dy = element(dy, piece->out);
+    if (k->type != x->desc.type) {
+        k->simd->convert(k->type, scratch + k->at_x, x->desc.type, from_x, v->n * v->in * conv_in_row(&k->form));
+        from_x = scratch + k->at_x;
+    }
+    if (k->type != dy->desc.type) {
+        k->simd->convert(k->type, scratch + k->at_dy, dy->desc.type, from_dy, v->n * v->out * conv_out_row(&k->form));
+        from_dy = scratch + k->at_dy;
+    }
+    float *dw = (float *)p->shared + p->index * k->stride, *db = dw + k->weights;
+    if (!dn_run(k->dnnl, &k->primitive[piece->variant], p->thread, (void *[]){from_x, from_dy, dw, db}, scratch))
+        memset(dw, 0xff, (size_t)k->stride * sizeof *dw); // not a number, so that it can't pass for a result
+}
+
+static void run_sum(const cpu_piece *p) {
+    const grad_kernel *k = (const grad_kernel *)p->kernel;
+    const int64_t first = p->index * SUM_BLOCK, rest = k->stride - first;
+    float *sum = (float *)p->shared + first;
+    for (int64_t i = 1; i < k->cut.pieces; i++)
+        k->simd->accumulate(sum, LM_F32, sum + i * k->stride, rest < SUM_BLOCK ? rest : SUM_BLOCK);
+}
+
+static void run_unpack(const cpu_piece *p) {
+    const grad_kernel *k = (const grad_kernel *)p->kernel;
+    const int64_t first = p->index * UNPACK_CHANNELS, last = first + UNPACK_CHANNELS;
+    const int64_t end = last < k->form.co ? last : k->form.co;
+    conv_layout_unpack(&k->layout, p->shared, first, end, p->io->out[0].data);
+    if (k->bias)
+        memcpy((float *)p->io->out[1].data + first, (const float *)p->shared + k->weights + first,
+               (size_t)(end - first) * sizeof(float));
+}
+
+static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,
+                              dnnl_primitive_desc_t *out) {
+    conv_shape s;
+    dnnl_status_t status = conv_shape_of(&k->form, v, k->type, k->type, k->type, k->bias, &s);
+    dnnl_convolution_desc_t op;
+    dnnl_primitive_desc_t hint = NULL;
+    if (status == dnnl_success)
+        status =
+            dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &s.x, &s.weights,
+                                               k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
+    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, NULL, &hint);
+    if (status != dnnl_success) return status;
+    s.weights.data_type = dnnl_f32;
+    if (md) s.weights = *md;
+    status = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &s.x, &s.weights,
+                                                         k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
+    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
+    dnnl_primitive_desc_destroy(hint);
+    return status;
+}
+
+static lm_status choose_type(lm_error *e, grad_kernel *k, cpu_level level, const lm_io *io) {
+    const bool bf16 = io->in[0].desc.type == LM_BF16 && io->in[1].desc.type == LM_BF16;
+    k->type = LM_F32;
+    if (!bf16 || level < CPU_AVX512_BF16) return LM_OK;
+    k->type = LM_BF16;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = describe(k, &k->cut.variant[0], NULL, &pd);
+    if (status != dnnl_success || dn_is_plain(pd)) k->type = LM_F32;
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (status == dnnl_success || status == dnnl_unimplemented) return LM_OK;
+    return dn_fail(e, status, "a weight gradient");
+}
+
+static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i) {
+    static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS};
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = describe(k, &k->cut.variant[i], i ? &k->md : NULL, &pd);
+    if (status != dnnl_success) return dn_fail(e, status, "a weight gradient");
+    lm_status result = LM_OK;
+    if (i == 0) {
+        k->md = *dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0);
+        result = conv_layout_of(e, &k->md, &k->layout);
+    }
+    if (result == LM_OK) result = dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
+    dnnl_primitive_desc_destroy(pd);
+    return result;
+}
+
+// How many parts: enough for the threads there may be, but each with work enough to be worth its addition.
+static int64_t count_parts(const conv_form *f) {
+    const int64_t bytes = f->ci * f->co * f->h.kernel * f->w.kernel * (int64_t)sizeof(float);
+    const int64_t positions = f->n * f->h.out * f->w.out;
+    int64_t parts = PART_BYTES / bytes;
+    if (parts > positions / PART_POSITIONS) parts = positions / PART_POSITIONS;
+    return parts < 2 ? 2 : parts > PARTS ? PARTS : parts;
+}
+
+static lm_status cut_parts(lm_error *e, grad_kernel *k) {
+    const conv_form *f = &k->form;
+    const int64_t parts = count_parts(f);
+    if (f->n >= parts) return conv_cut_whole(e, f, (f->n + parts - 1) / parts, &k->cut);
+    const int64_t ranges = parts / f->n;
+    return conv_cut_rows(e, f, (f->h.out + ranges - 1) / ranges, &k->cut);
+}
+
+static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, const lm_io *io) {
+    LM_TRY(cut_parts(e, k));
+    LM_TRY(choose_type(e, k, level, io));
+    size_t own = 0, x = 0, dy = 0;
+    for (int i = 0; i < k->cut.variants; i++) {
+        const conv_variant *v = &k->cut.variant[i];
+        LM_TRY(prepare_variant(e, k, i));
+        own = larger_size(own, k->primitive[i].scratch);
+        x = larger_size(x, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
+        dy = larger_size(dy, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+    }
+    k->at_x = round_up(own);
+    k->at_dy = k->at_x + (k->type != io->in[0].desc.type ? round_up(x) : 0);
+    k->base.thread_scratch = k->at_dy + (k->type != io->in[1].desc.type ? round_up(dy) : 0);
+    k->weights = (int64_t)(round_up(k->layout.bytes) / sizeof(float));
+    k->stride = k->weights + (int64_t)(round_up(k->bias ? (size_t)k->form.co * sizeof(float) : 0) / sizeof(float));
+    k->base.shared_scratch = (size_t)(k->cut.pieces * k->stride) * sizeof(float);
+    k->base.phases = 3;
+    k->base.phase[0] = (cpu_phase){k->cut.pieces, run_part};
+    k->base.phase[1] = (cpu_phase){(k->stride + SUM_BLOCK - 1) / SUM_BLOCK, run_sum};
+    k->base.phase[2] = (cpu_phase){(k->form.co + UNPACK_CHANNELS - 1) / UNPACK_CHANNELS, run_unpack};
+    snprintf(k->name, sizeof k->name, "dnnl %s%s", k->primitive[0].impl,
+             k->type != io->in[0].desc.type ? ", bf16 as fp32" : "");
+    k->base.base.name = k->name;
+    return LM_OK;
+}
+
+lm_status cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+    grad_kernel *k = lm_alloc_zero(1, sizeof *k);
+    if (!k) return lm_fail_memory(e, sizeof *k, "a weight gradient");
+    k->dnnl = s->dnnl;
+    k->simd = cpu_simd_of(s->level);
+    k->base.op = *op;
+    k->base.free_extra = free_grad;
+    k->form = conv_form_of(op, io);
+    k->bias = io->out[1].desc.rank > 0;
+    lm_status status = prepare_parts(e, k, s->level, io);
+    if (status == LM_OK) {
+        *out = &k->base;
+        return LM_OK;
+    }
+    free_grad(&k->base);
+    lm_free(k);
+    return status;
+}

@@ -1,0 +1,36 @@
+// What the convolution kernels share. Private to device/cpu.
+#pragma once
+#include "device/cpu/conv_cut.h"
+#include "device/cpu/conv_layout.h"
+#include "device/cpu/onednn.h"
+#include "device/cpu/units.h"
+
+enum {
+    CONV_PIECES = 32,      // about how many pieces a kernel along rows is cut into
+    CONV_FEW_FRAMES = 8,   // below this many frames, pieces are rows of a frame
+    CONV_FEW_ROWS = 8,     // the least rows of such a piece
+    CONV_LINEAR_ROWS = 32, // a linear layer's pieces are multiples of this
+};
+
+// A primitive's operands: x and y are the forward pass's, whatever is computed.
+typedef struct conv_shape {
+    dnnl_memory_desc_t x, y, weights, bias;
+    dnnl_dims_t stride, low, high;
+} conv_shape;
+
+// in_type and out_type are those of the form's operands; the weights' layout is left to oneDNN.
+dnnl_status_t conv_shape_of(const conv_form *f, const conv_variant *v, lm_dtype in_type, lm_dtype out_type,
+                            lm_dtype weights_type, bool bias, conv_shape *s);
+// Whether the operands are F32 or BF16 (weights, biases and their gradients F32) and none is empty.
+bool conv_takes(const lm_op *op, const lm_io *io);
+lm_status cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);
+
+static inline size_t larger_size(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+static inline size_t round_up(size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+static inline void *element(const lm_operand *o, int64_t i) {
+    return (char *)o->data + i * (int64_t)lm_dtype_size(o->desc.type);
+}

@@ -1,0 +1,131 @@
+#include "device/cpu/onednn.h"
+#include "base/memory.h"
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+lm_status dn_fail(lm_error *e, dnnl_status_t status, const char *what) {
+    if (status == dnnl_out_of_memory) return lm_fail(e, LM_MEMORY, "oneDNN: no memory for %s", what);
+    return lm_fail(e, LM_FAILED, "oneDNN refused %s (status %d)", what, (int)status);
+}
+
+lm_status cpu_dnnl_open(lm_error *e, cpu_state *s) {
+    cpu_dnnl *d = lm_alloc_zero(1, sizeof *d);
+    if (!d) return lm_fail_memory(e, sizeof *d, "the oneDNN engine");
+    s->dnnl = d;
+    dnnl_status_t status = dnnl_engine_create(&d->engine, dnnl_cpu, 0);
+    d->stream = lm_alloc_zero((size_t)s->threads, sizeof *d->stream);
+    if (status == dnnl_success && !d->stream) status = dnnl_out_of_memory;
+    for (; status == dnnl_success && d->threads < s->threads; d->threads++) {
+        status = dnnl_stream_create(&d->stream[d->threads], d->engine, dnnl_stream_default_flags);
+        if (status != dnnl_success) break;
+    }
+    if (status == dnnl_success) return LM_OK;
+    cpu_dnnl_close(s);
+    return dn_fail(e, status, "an engine for the processor");
+}
+
+void cpu_dnnl_close(cpu_state *s) {
+    cpu_dnnl *d = s->dnnl;
+    if (!d) return;
+    for (int i = 0; i < d->threads; i++) dnnl_stream_destroy(d->stream[i]);
+    if (d->engine) dnnl_engine_destroy(d->engine);
+    lm_free(d->stream);
+    lm_free(d);
+    s->dnnl = NULL;
+}
+
+// oneDNN asks OpenMP how many threads to use, when a primitive is made and when it runs. The setting belongs to the
+// calling thread, which may be the user's own.
+static int hold_one_thread(void) {
+    int before = omp_get_max_threads();
+    if (before != 1) omp_set_num_threads(1);
+    return before;
+}
+
+static void restore_threads(int before) {
+    if (before != 1) omp_set_num_threads(before);
+}
+
+dnnl_status_t dn_describe(const cpu_dnnl *d, const_dnnl_op_desc_t op, bool acc, const_dnnl_primitive_desc_t hint,
+                          dnnl_primitive_desc_t *out) {
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t post = NULL;
+    dnnl_status_t status = dnnl_primitive_attr_create(&attr);
+    if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+    if (status == dnnl_success && acc) {
+        status = dnnl_post_ops_create(&post);
+        if (status == dnnl_success) status = dnnl_post_ops_append_sum(post, 1.0F);
+        if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attr, post);
+    }
+    if (status == dnnl_success) {
+        int before = hold_one_thread();
+        status = dnnl_primitive_desc_create(out, op, attr, d->engine, hint);
+        restore_threads(before);
+    }
+    if (post) dnnl_post_ops_destroy(post);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    return status;
+}
+
+static const char *implementation(const_dnnl_primitive_desc_t pd) {
+    const char *name = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return status == dnnl_success && name ? name : "unknown";
+}
+
+bool dn_is_plain(const_dnnl_primitive_desc_t pd) {
+    const char *name = implementation(pd);
+    return strncmp(name, "ref", 3) == 0 || strncmp(name, "gemm:ref", 8) == 0 || strncmp(name, "simple", 6) == 0;
+}
+
+lm_status dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t pd, const int *args, int count,
+                    dn_primitive *out) {
+    *out = (dn_primitive){.count = count + 1, .threads = d->threads}; // the last one is the scratchpad
+    snprintf(out->impl, sizeof out->impl, "%s", implementation(pd));
+    out->arg = lm_alloc_zero((size_t)(out->count * out->threads), sizeof *out->arg);
+    int before = hold_one_thread();
+    dnnl_status_t status = out->arg ? dnnl_primitive_create(&out->handle, pd) : dnnl_out_of_memory;
+    for (int i = 0; status == dnnl_success && i < out->count * out->threads; i++) {
+        int number = i % out->count < count ? args[i % out->count] : DNNL_ARG_SCRATCHPAD;
+        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, number);
+        if (number == DNNL_ARG_SCRATCHPAD) md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+        if (number == DNNL_ARG_SCRATCHPAD) out->scratch = dnnl_memory_desc_get_size(md);
+        out->arg[i].arg = number;
+        status = dnnl_memory_create(&out->arg[i].memory, md, d->engine, DNNL_MEMORY_NONE);
+    }
+    restore_threads(before);
+    if (status == dnnl_success) return LM_OK;
+    dn_destroy(out);
+    return dn_fail(e, status, "a primitive");
+}
+
+void dn_destroy(dn_primitive *p) {
+    for (int i = 0; p->arg && i < p->count * p->threads; i++)
+        if (p->arg[i].memory) dnnl_memory_destroy(p->arg[i].memory);
+    if (p->handle) dnnl_primitive_destroy(p->handle);
+    lm_free(p->arg);
+    *p = (dn_primitive){0};
+}
+
+lm_status dn_bind(lm_error *e, const dn_primitive *p, int i, void *data) {
+    for (int t = 0; t < p->threads; t++) {
+        dnnl_status_t status = dnnl_memory_set_data_handle(p->arg[t * p->count + i].memory, data);
+        if (status != dnnl_success) return dn_fail(e, status, "memory");
+    }
+    return LM_OK;
+}
+
+bool dn_run(const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch) {
+    dnnl_exec_arg_t *arg = p->arg + thread * p->count;
+    dnnl_stream_t stream = d->stream[thread];
+    int before = hold_one_thread();
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; status == dnnl_success && i < p->count; i++) {
+        void *at = i < p->count - 1 ? data[i] : scratch;
+        if (at) status = dnnl_memory_set_data_handle_v2(arg[i].memory, at, stream);
+    }
+    if (status == dnnl_success) status = dnnl_primitive_execute(p->handle, stream, p->count, arg);
+    restore_threads(before);
+    return status == dnnl_success;
+}
