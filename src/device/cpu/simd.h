@@ -1,0 +1,188 @@
+// Vectors of VL floats, for sources compiled once per instruction set: simd_base.c, simd_avx2.c and simd_avx512.c
+// define VL and the compiler's target before they include this. bf16 is converted by integer arithmetic, rounding to
+// nearest even, so it comes out the same at every level.
+#pragma once
+#include "device/cpu/simd_table.h"
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#endif
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+typedef float vf __attribute__((vector_size(VL * 4)));
+typedef int32_t vi __attribute__((vector_size(VL * 4)));
+typedef uint32_t vu __attribute__((vector_size(VL * 4)));
+typedef uint16_t vh __attribute__((vector_size(VL * 2)));
+
+INLINE vf v_all(float x) {
+    return x - (vf){0};
+}
+
+INLINE vf v_fma(vf a, vf b, vf c) {
+#if VL == 16
+    return (vf)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif VL == 8
+    return (vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+    return a * b + c;
+#endif
+}
+
+INLINE vf v_select(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
+
+// b where either is NaN.
+INLINE vf v_max(vf a, vf b) {
+#if VL == 16
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+#elif VL == 8
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+#else
+    return v_select(a > b, a, b);
+#endif
+}
+
+INLINE vf v_min(vf a, vf b) {
+#if VL == 16
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+#elif VL == 8
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+#else
+    return v_select(a < b, a, b);
+#endif
+}
+
+INLINE vf v_sqrt(vf a) {
+#if VL == 16
+    return (vf)_mm512_sqrt_ps((__m512)a);
+#elif VL == 8
+    return (vf)_mm256_sqrt_ps((__m256)a);
+#else
+    for (int i = 0; i < VL; i++) a[i] = sqrtf(a[i]);
+    return a;
+#endif
+}
+
+// 1 / a for a in [1, 2^126], to about 1 ulp.
+INLINE vf v_reciprocal(vf a) {
+#if VL == 16
+    vf r = (vf)_mm512_rcp14_ps((__m512)a);
+    return v_fma(r, v_fma(-a, r, v_all(1)), r);
+#else
+    return 1 / a;
+#endif
+}
+
+INLINE float v_sum(vf a) {
+    float s[VL];
+    memcpy(s, &a, sizeof a);
+    for (int w = VL / 2; w; w /= 2)
+        for (int i = 0; i < w; i++) s[i] += s[i + w];
+    return s[0];
+}
+
+INLINE float v_largest(vf a) {
+    float m = a[0];
+    for (int i = 1; i < VL; i++) m = a[i] > m ? a[i] : m;
+    return m;
+}
+
+INLINE float bf16_to_float(uint16_t h) {
+    uint32_t u = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &u, 4);
+    return f;
+}
+
+INLINE uint16_t bf16_from_float(float f) {
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    if (f != f) return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+// VL elements of a type (F32 or BF16), starting at element i of p.
+INLINE vf v_load(lm_dtype type, const void *p, int64_t i) {
+    if (type == LM_F32) {
+        vf x;
+        memcpy(&x, (const float *)p + i, sizeof x);
+        return x;
+    }
+    vh h;
+    memcpy(&h, (const uint16_t *)p + i, sizeof h);
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+}
+
+INLINE void v_store(lm_dtype type, void *p, int64_t i, vf x) {
+    if (type == LM_F32) {
+        memcpy((float *)p + i, &x, sizeof x);
+        return;
+    }
+    vu u = (vu)x;
+    vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
+    vu ordered = (vu)(x == x);
+    vh h = __builtin_convertvector((ordered & rounded) | (~ordered & nan), vh);
+    memcpy((uint16_t *)p + i, &h, sizeof h);
+}
+
+// The first n < VL of them; the others read as 0 and are not written.
+INLINE vf v_load_part(lm_dtype type, const void *p, int64_t i, int64_t n) {
+    float x[VL] = {0};
+    for (int64_t j = 0; j < n; j++)
+        x[j] = type == LM_F32 ? ((const float *)p)[i + j] : bf16_to_float(((const uint16_t *)p)[i + j]);
+    vf v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+INLINE void v_store_part(lm_dtype type, void *p, int64_t i, int64_t n, vf v) {
+    float x[VL];
+    memcpy(x, &v, sizeof v);
+    for (int64_t j = 0; j < n; j++) {
+        if (type == LM_F32)
+            ((float *)p)[i + j] = x[j];
+        else
+            ((uint16_t *)p)[i + j] = bf16_from_float(x[j]);
+    }
+}
+
+INLINE vf v_get(lm_dtype type, const void *p, int64_t i, int64_t n) {
+    return n >= VL ? v_load(type, p, i) : v_load_part(type, p, i, n);
+}
+
+INLINE void v_put(lm_dtype type, void *p, int64_t i, int64_t n, vf x) {
+    if (n >= VL)
+        v_store(type, p, i, x);
+    else
+        v_store_part(type, p, i, n, x);
+}
+
+// e^x to about 1 ulp, x limited to [-87, 88]; NaN stays NaN. Polynomial of Cephes' expf (Moshier).
+INLINE vf v_exp(vf x) {
+    x = v_min(v_all(88.0f), v_max(v_all(-87.0f), x));
+    const vf magic = v_all(12582912.0f); // 1.5 2^23: adding it rounds to an integer
+    vf t = v_fma(x, v_all(1.44269504f), magic), n = t - magic;
+    vf r = v_fma(n, v_all(-0.693359375f), x);
+    r = v_fma(n, v_all(2.12194440e-4f), r);
+    vf p = v_fma(v_all(1.9875691500e-4f), r, v_all(1.3981999507e-3f));
+    p = v_fma(p, r, v_all(8.3334519073e-3f));
+    p = v_fma(p, r, v_all(4.1665795894e-2f));
+    p = v_fma(p, r, v_all(1.6666665459e-1f));
+    p = v_fma(p, r, v_all(5.0000001201e-1f));
+    p = v_fma(p, r * r, r) + 1;
+    return (vf)((vi)p + ((vi)t << 23)); // the low bits of t are n's
+}
+
+INLINE vf v_sigmoid(vf x) {
+    return v_reciprocal(1 + v_exp(-x));
+}

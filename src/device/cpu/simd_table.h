@@ -1,0 +1,87 @@
+// The kernels that exist once per instruction set, and what they are given. Types are F32 or BF16, arithmetic is fp32.
+#pragma once
+#include "device/device.h"
+
+// Rounded up so that any level's vectors fit: scratch arrays of floats are this long.
+static inline int64_t cpu_padded(int64_t n) {
+    return (n + 15) / 16 * 16;
+}
+
+// One unit of a normalisation: positions x channels, contiguous. See lm_norm_attr for the formulas.
+typedef struct cpu_norm_job {
+    int64_t positions, channels;
+    int groups;
+    float eps;
+    bool silu;
+    lm_dtype x_type, y_type; // y_type: of y; backward of dx
+    const void *x;
+    void *y;
+    const float *gamma, *beta, *scale, *shift; // [channels]; scale and shift NULL without ss
+    // backward
+    lm_dtype dy_type, acc_type;
+    const void *dy, *acc; // acc may be NULL, or y
+    float *sums;          // [2, channels] or NULL; y may be NULL when this isn't
+    float *scratch;       // cpu_norm_scratch floats
+} cpu_norm_job;
+
+enum { CPU_NORM_ROWS = 12 }; // arrays of one value per channel that norms keep in scratch, doubles counted twice
+static inline int64_t cpu_norm_scratch(int64_t channels) {
+    return CPU_NORM_ROWS * cpu_padded(channels);
+}
+// Backward with silu also keeps dz.
+static inline int64_t cpu_norm_grad_scratch(int64_t positions, int64_t channels) {
+    return cpu_norm_scratch(channels) + cpu_padded(positions * channels);
+}
+
+// Attention of one head over one unit's rows. Row i of qkv, y and their gradients is i * stride rows from their first.
+typedef struct cpu_attention_job {
+    int64_t rows, stride, width; // width = C; rows of qkv have 3C elements
+    int64_t head_dim;
+    float scale;
+    lm_dtype type;       // of qkv, y, dy, dqkv
+    const void *qkv;     // at this head's q in the unit's first row
+    void *y;             // at this head in the unit's first row
+    const int32_t *keys; // which keys take part, ascending: i < rows is the unit's own row i, rows + l is text token l
+    int64_t key_count;
+    lm_dtype text_type;
+    const void *text; // at this head's k of the clip's first token; rows of 2C elements
+    // backward
+    const void *dy;
+    void *dqkv;
+    float *dtext_k, *dtext_v; // [tokens, padded head_dim], added to; NULL when not wanted
+    float *scratch;           // cpu_attention_scratch floats
+} cpu_attention_job;
+
+enum { CPU_ATTENTION_TILE = 64 }; // query rows worked on together
+static inline int64_t cpu_attention_scratch(int64_t keys, int64_t head_dim, bool backward) {
+    int64_t n = cpu_padded(keys), d = cpu_padded(head_dim), r = CPU_ATTENTION_TILE;
+    return backward ? 2 * head_dim * n + 3 * n * d + 2 * r * n + 3 * r * d + r
+                    : head_dim * n + n * d + r * n + 2 * r * d + r;
+}
+
+// Per-element arithmetic over n elements; operands of any of the two types. acc may be NULL, or the result's own
+// memory.
+typedef struct cpu_simd {
+    const char *name; // "base", "avx2", "avx512"
+    void (*norm)(const cpu_norm_job *j);
+    void (*norm_grad)(const cpu_norm_job *j);
+    void (*attention)(const cpu_attention_job *j);
+    void (*attention_grad)(const cpu_attention_job *j);
+    void (*convert)(lm_dtype to_type, void *to, lm_dtype from_type, const void *from, int64_t n);
+    void (*add)(lm_dtype type, void *y, lm_dtype a_type, const void *a, lm_dtype b_type, const void *b, int64_t n);
+    void (*silu)(lm_dtype y_type, void *y, lm_dtype x_type, const void *x, int64_t n);
+    void (*silu_grad)(lm_dtype type, void *dx, lm_dtype x_type, const void *x, lm_dtype dy_type, const void *dy,
+                      lm_dtype acc_type, const void *acc, int64_t n);
+    // y = factor (a - b)
+    void (*difference)(lm_dtype type, void *y, lm_dtype a_type, const void *a, lm_dtype b_type, const void *b,
+                       float factor, int64_t n);
+    // the sum of (a - b)^2; b may be NULL
+    double (*squares)(lm_dtype a_type, const void *a, lm_dtype b_type, const void *b, int64_t n);
+    void (*accumulate)(float *sum, lm_dtype type, const void *x, int64_t n); // sum += x
+    void (*adamw)(const lm_adamw *p, float *w, const float *g, float *m, float *v, float *average, int64_t n);
+} cpu_simd;
+
+extern const cpu_simd cpu_simd_base;
+#if defined(__x86_64__)
+extern const cpu_simd cpu_simd_avx2, cpu_simd_avx512;
+#endif
