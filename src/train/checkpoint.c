@@ -1,0 +1,189 @@
+// A run's weights on disk: where they come from, the checkpoint that holds everything, and the averaged weights for
+// use.
+#include "train/trainer_internal.h"
+
+#include "base/files.h"
+#include "base/memory.h"
+#include "train/born.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// The checkpoint's tensors: weights, average and the two moments, in one host block.
+enum { SETS = 4 };
+static const char *const set_names[SETS] = {"weights", "average", "moment1", "moment2"};
+
+typedef struct state_block {
+    float *data;
+    int64_t count, at[SETS]; // where each set begins
+    lm_slot *slots;
+    int slot_count;
+    lm_arena names;
+} state_block;
+
+static void state_free(state_block *b) {
+    lm_free(b->data);
+    lm_free(b->slots);
+    lm_arena_free(&b->names);
+}
+
+static lm_status state_create(lm_error *e, const lm_trainer *t, state_block *b) {
+    *b = (state_block){0};
+    const lm_graph *g = t->train.graph;
+    for (int s = 0; s < SETS; s++) {
+        b->at[s] = b->count;
+        b->count += s < 2 ? t->elements : t->grad_elements;
+    }
+    b->data = lm_alloc_zero((size_t)b->count, sizeof(float));
+    b->slots = lm_alloc((size_t)(SETS * t->params), sizeof *b->slots);
+    if (!b->data || !b->slots) return lm_fail_memory(e, (double)b->count * 4, "the checkpoint");
+    for (int s = 0; s < SETS; s++)
+        for (int i = 0; i < t->params; i++) {
+            const lm_param_info *p = lm_graph_param(g, i);
+            if (s >= 2 && !p->trainable) continue;
+            lm_slot *slot = &b->slots[b->slot_count++];
+            *slot = t->slots[i];
+            slot->offset = b->at[s] + (s < 2 ? p->offset : p->grad_offset);
+            size_t n = strlen(p->name) + 16;
+            char *name = lm_arena_alloc(&b->names, n);
+            if (!name) return lm_fail_memory(e, (double)n, "the checkpoint");
+            snprintf(name, n, "%s/%s", set_names[s], p->name);
+            slot->name = name;
+        }
+    return LM_OK;
+}
+
+// Moves the four sets between the device and the block.
+static lm_status state_transfer(lm_error *e, lm_trainer *t, state_block *b, bool to_device) {
+    float *device[SETS] = {t->weights, t->average, t->moment1, t->moment2};
+    const lm_backend *k = t->d->backend;
+    for (int s = 0; s < SETS; s++) {
+        size_t bytes = (size_t)((s + 1 < SETS ? b->at[s + 1] : b->count) - b->at[s]) * sizeof(float);
+        float *host = b->data + b->at[s];
+        LM_TRY(to_device ? k->upload(e, t->d, device[s], host, bytes) : k->download(e, t->d, host, device[s], bytes));
+    }
+    return LM_OK;
+}
+
+static lm_status save_checkpoint(lm_error *e, lm_trainer *t, state_block *b) {
+    char step[32], mean[48], seconds[48], skipped[32];
+    snprintf(step, sizeof step, "%lld", (long long)t->step);
+    snprintf(skipped, sizeof skipped, "%lld", (long long)t->skipped);
+    snprintf(mean, sizeof mean, "%a", t->loss_mean);
+    snprintf(seconds, sizeof seconds, "%a", t->seconds);
+    char *config = lm_unet_config_json(&t->net), *path = trainer_path(t, "checkpoint.safetensors");
+    const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config"};
+    const char *values[] = {step, skipped, mean, seconds, t->cfg->stage, config};
+    lm_status s = config && path ? state_transfer(e, t, b, false) : lm_fail_memory(e, 1e4, "the checkpoint");
+    if (s == LM_OK) s = lm_weights_save(e, path, b->slots, b->slot_count, b->data, LM_ST_F32, keys, values, 6);
+    lm_free(config);
+    lm_free(path);
+    return s;
+}
+
+static lm_status write_text(lm_error *e, const char *path, const char *text) {
+    lm_file_writer *w = NULL;
+    lm_status s = lm_file_create(e, path, LM_MEDIA, &w);
+    if (s == LM_OK) s = lm_file_append(e, w, text, strlen(text));
+    if (s == LM_OK) return lm_file_commit(e, &w);
+    lm_file_discard(&w);
+    return s;
+}
+
+static lm_status save_average(lm_error *e, lm_trainer *t, const float *average) {
+    char step[32];
+    snprintf(step, sizeof step, "%lld", (long long)t->step);
+    char *config = lm_unet_config_json(&t->net), *config_path = trainer_path(t, "config.json");
+    char *path = trainer_path(t, "model.safetensors");
+    lm_status s = config && path && config_path ? LM_OK : lm_fail_memory(e, 1e4, "the averaged weights");
+    const char *keys[] = {"stage", "step"}, *values[] = {t->cfg->stage, step};
+    if (s == LM_OK) s = lm_weights_save(e, path, t->slots, t->params, average, LM_ST_F16, keys, values, 2);
+    if (s == LM_OK) s = write_text(e, config_path, config);
+    lm_free(config);
+    lm_free(config_path);
+    lm_free(path);
+    return s;
+}
+
+lm_status trainer_save(lm_error *e, lm_trainer *t) {
+    state_block b;
+    lm_status s = state_create(e, t, &b);
+    if (s == LM_OK) s = save_checkpoint(e, t, &b);
+    if (s == LM_OK) s = save_average(e, t, b.data + b.at[1]);
+    state_free(&b);
+    return s;
+}
+
+static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
+    lm_safetensors *f = NULL;
+    LM_TRY(lm_safetensors_open(e, path, &f));
+    const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config"}, *values[6];
+    lm_status s = LM_OK;
+    for (int i = 0; i < 6 && s == LM_OK; i++) {
+        values[i] = lm_safetensors_metadata(f, keys[i]);
+        if (!values[i]) s = lm_fail(e, LM_MODEL, "%s is not a checkpoint: it has no \"%s\"", path, keys[i]);
+    }
+    char *config = lm_unet_config_json(&t->net);
+    if (s == LM_OK && (!config || strcmp(values[4], t->cfg->stage) || strcmp(values[5], config)))
+        s = lm_fail(e, LM_MODEL, "%s belongs to another stage or network; give the run another folder", path);
+    if (s == LM_OK) {
+        t->step = strtoll(values[0], NULL, 10);
+        t->skipped = strtoll(values[1], NULL, 10);
+        t->loss_mean = strtod(values[2], NULL);
+        t->seconds = strtod(values[3], NULL);
+    }
+    lm_free(config);
+    lm_safetensors_free(&f);
+    return s;
+}
+
+lm_status trainer_load(lm_error *e, lm_trainer *t) {
+    char *path = trainer_path(t, "checkpoint.safetensors");
+    if (!path) return lm_fail_memory(e, 1e3, "the checkpoint");
+    state_block b = {0};
+    lm_status s = read_metadata(e, t, path);
+    if (s == LM_OK) s = state_create(e, t, &b);
+    if (s == LM_OK) s = lm_weights_load(e, path, b.slots, b.slot_count, b.data);
+    if (s == LM_OK) s = state_transfer(e, t, &b, true);
+    state_free(&b);
+    lm_free(path);
+    return s;
+}
+
+// What init's file lacks must be the inflation's, in the video stage; it is born.
+static lm_status load_init(lm_error *e, lm_trainer *t, float *block) {
+    char *path = lm_format("%s/model.safetensors", t->cfg->init);
+    unsigned char *filled = lm_alloc_zero((size_t)t->params, 1);
+    lm_status s = path && filled ? lm_weights_load_some(e, path, t->slots, t->params, block, filled)
+                                 : lm_fail_memory(e, 1e3, "the weights");
+    for (int i = 0; i < t->params && s == LM_OK; i++) {
+        if (filled[i]) continue;
+        if (trainer_is_video(t) && lm_unet_is_inflation(t->slots[i].name))
+            lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
+        else
+            s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, t->slots[i].name);
+    }
+    lm_free(filled);
+    lm_free(path);
+    return s;
+}
+
+lm_status trainer_start(lm_error *e, lm_trainer *t) {
+    float *block = lm_alloc_zero((size_t)t->elements, sizeof(float));
+    if (!block) return lm_fail_memory(e, (double)t->elements * 4, "the weights");
+    lm_status s = LM_OK;
+    if (*t->cfg->init)
+        s = load_init(e, t, block);
+    else
+        for (int i = 0; i < t->params; i++) lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
+    const lm_backend *k = t->d->backend;
+    size_t bytes = (size_t)t->elements * sizeof(float), grad_bytes = (size_t)t->grad_elements * sizeof(float);
+    if (s == LM_OK) s = k->upload(e, t->d, t->weights, block, bytes);
+    if (s == LM_OK) s = k->upload(e, t->d, t->average, block, bytes);
+    if (s == LM_OK) memset(block, 0, bytes); // the moments are no larger than the weights
+    if (s == LM_OK) s = k->upload(e, t->d, t->moment1, block, grad_bytes);
+    if (s == LM_OK) s = k->upload(e, t->d, t->moment2, block, grad_bytes);
+    lm_free(block);
+    return s;
+}

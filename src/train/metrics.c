@@ -1,0 +1,58 @@
+// metrics.csv: a row every log_every steps and at each validation.
+#include "train/trainer_internal.h"
+
+#include "base/files.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char header[] = "step,samples,seconds,loss,learning_rate,gradient_norm,validation_loss,skipped\n";
+
+lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r) {
+    char *path = trainer_path(t, "metrics.csv");
+    if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
+    FILE *f = fopen(path, "ae");
+    int n = -1;
+    if (f) {
+        n = fprintf(f, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,", (long long)r->step, (long long)r->samples, r->seconds, r->loss,
+                    r->rate, r->grad_norm);
+        if (n >= 0 && !isnan(r->validation)) n = fprintf(f, "%.6f", r->validation);
+        if (n >= 0) n = fprintf(f, ",%lld\n", (long long)r->skipped);
+        if (fclose(f)) n = -1;
+    }
+    lm_status s = n < 0 ? lm_fail(e, LM_MEDIA, "can't write %s: %s", path, strerror(errno)) : LM_OK;
+    lm_free(path);
+    return s;
+}
+
+// Length of the part to keep: rows up to the trainer's step, whole lines only.
+static size_t kept(const char *text, int64_t step) {
+    const char *line = text, *end;
+    while ((end = strchr(line, '\n')) && (line == text || strtoll(line, NULL, 10) <= step)) line = end + 1;
+    return (size_t)(line - text);
+}
+
+lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
+    char *path = trainer_path(t, "metrics.csv");
+    if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    lm_error absent = {0};
+    bool keep = t->step > 0 && lm_file_read(&absent, path, 1 << 28, LM_MEDIA, &bytes, &size) == LM_OK;
+    const char *text = keep ? (const char *)bytes : header;
+    size_t n = keep ? kept(text, t->step) : strlen(header);
+    lm_file_writer *w = NULL;
+    lm_status s = lm_file_create(e, path, LM_MEDIA, &w);
+    if (s == LM_OK) s = lm_file_append(e, w, text, n);
+    if (s == LM_OK)
+        s = lm_file_commit(e, &w);
+    else
+        lm_file_discard(&w);
+    lm_free(bytes);
+    lm_free(path);
+    return s;
+}

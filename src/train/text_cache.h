@@ -1,0 +1,11 @@
+// Token states of captions, encoded once: the text encoder is frozen. Kept in half precision, real tokens only.
+#pragma once
+#include "model/text_encoder.h"
+#include <stdint.h>
+
+typedef struct lm_text_cache lm_text_cache;
+lm_status lm_text_cache_create(lm_error *e, lm_text_encoder *encoder, lm_text_cache **out); // borrows encoder
+void lm_text_cache_free(lm_text_cache **c);
+// states [LM_TEXT_TOKENS][width] (zero past the real tokens), mask [LM_TEXT_TOKENS]. The same values whether cached or
+// not.
+lm_status lm_text_cache_get(lm_error *e, lm_text_cache *c, const char *caption, float *states, float *mask);

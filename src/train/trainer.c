@@ -1,0 +1,313 @@
+#include "train/trainer_internal.h"
+
+#include "base/memory.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+bool trainer_is_video(const lm_trainer *t) {
+    return !strcmp(t->cfg->stage, "video");
+}
+
+char *trainer_path(const lm_trainer *t, const char *name) {
+    return lm_format("%s/%s", t->cfg->out, name);
+}
+
+void trainer_log(const lm_trainer *t, const char *format, ...) {
+    if (!t->o.log) return;
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    t->o.log(t->o.user, line);
+}
+
+static double now(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
+}
+
+// ---- setting up ----
+
+lm_status trainer_network(lm_error *e, const lm_trainer *t, int clips, bool with_loss, bool train, train_network *out) {
+    *out = (train_network){.target = LM_NONE, .loss = LM_NONE};
+    lm_graph *g = out->graph = lm_graph_create(t->o.precision);
+    if (!g) return lm_fail_memory(e, 1e6, "the network");
+    if (train) lm_graph_train(g, trainer_is_video(t) ? lm_unet_is_inflation : NULL);
+    int64_t size = t->cfg->size, frames = t->batch.frames;
+    out->io = lm_unet_build(g, &t->net, clips, frames, size, size, LM_TEXT_TOKENS);
+    if (with_loss) {
+        out->target = lm_input(g, "target", LM_F32, clips, frames, size, size, t->net.out_channels);
+        out->loss = lm_mse(g, out->io.v, out->target);
+        lm_output(g, out->loss);
+    }
+    if (train) lm_graph_backward(g, out->loss);
+    return lm_plan_create(e, g, t->d, &out->plan);
+}
+
+void trainer_network_free(train_network *n) {
+    lm_plan_free(&n->plan);
+    lm_graph_free(&n->graph);
+}
+
+static lm_status read_network(lm_error *e, lm_trainer *t) {
+    const lm_run_config *c = t->cfg;
+    t->net = lm_unet_config_default();
+    if (*c->init || *c->config) {
+        char *path = *c->init ? lm_format("%s/config.json", c->init) : lm_strdup(c->config);
+        if (!path) return lm_fail_memory(e, 1e3, "the configuration");
+        lm_status s = lm_unet_config_read(e, path, &t->net);
+        lm_free(path);
+        LM_TRY(s);
+    }
+    if (!trainer_is_video(t) && t->net.video)
+        return lm_fail(e, LM_USAGE,
+                       "the image stage can't start from a video network; give the image stage's weights as init");
+    if (trainer_is_video(t) && !t->net.video) { // inflate
+        t->net.video = true;
+        t->net.cond_channels = 4;
+        if (t->net.max_frames < c->frames) t->net.max_frames = (int)c->frames;
+    }
+    return LM_OK;
+}
+
+static lm_status open_data(lm_error *e, lm_trainer *t) {
+    const lm_run_config *c = t->cfg;
+    const char *paths[LM_RUN_LIST];
+    for (int i = 0; i < c->data.count; i++) paths[i] = c->data.at[i];
+    lm_dataset_options o = {.paths = paths, .path_count = c->data.count, .style = c->style, .size = (int)c->size};
+    LM_TRY(lm_dataset_open(e, &o, &t->dataset));
+    t->batch = (lm_batch_options){.split = LM_SPLIT_TRAIN,
+                                  .clips = (int)c->batch,
+                                  .frames = trainer_is_video(t) ? (int)c->frames : 1,
+                                  .motion_share = c->motion_share,
+                                  .color_share = c->color_share,
+                                  .caption_dropout = c->caption_dropout,
+                                  .condition = trainer_is_video(t),
+                                  .seed = (uint64_t)c->seed};
+    trainer_log(t, "data: %d sprites to train on (%d animated), %d left out for validation",
+                lm_dataset_count(t->dataset, LM_SPLIT_TRAIN), lm_dataset_animated(t->dataset, LM_SPLIT_TRAIN),
+                lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION));
+    return LM_OK;
+}
+
+static lm_status device_floats(lm_error *e, const lm_trainer *t, int64_t n, float **out) {
+    return t->d->backend->alloc(e, t->d, (size_t)n * sizeof(float), (void **)out);
+}
+
+static lm_status make_networks(lm_error *e, lm_trainer *t) {
+    LM_TRY(trainer_network(e, t, t->batch.clips, true, true, &t->train));
+    LM_TRY(trainer_network(e, t, t->batch.clips, true, false, &t->eval));
+    const lm_graph *g = t->train.graph;
+    t->elements = lm_graph_param_count(g);
+    t->grad_elements = lm_graph_grad_count(g);
+    t->params = lm_graph_params(g);
+    t->slots = lm_alloc_zero((size_t)t->params, sizeof *t->slots);
+    if (!t->slots) return lm_fail_memory(e, 1e5, "the weights");
+    int64_t weights = 0, trained = 0;
+    for (int i = 0; i < t->params; i++) {
+        const lm_param_info *p = lm_graph_param(g, i);
+        t->slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
+        memcpy(t->slots[i].dim, p->desc.dim, sizeof p->desc.dim);
+        weights += lm_desc_count(&p->desc);
+        trained += p->trainable ? lm_desc_count(&p->desc) : 0;
+    }
+    LM_TRY(device_floats(e, t, t->elements, &t->weights));
+    LM_TRY(device_floats(e, t, t->elements, &t->average));
+    LM_TRY(device_floats(e, t, t->grad_elements, &t->grads));
+    LM_TRY(device_floats(e, t, t->grad_elements, &t->moment1));
+    LM_TRY(device_floats(e, t, t->grad_elements, &t->moment2));
+    lm_plan_bind(t->train.plan, t->weights, t->grads);
+    trainer_log(t, "network: %.2f M parameters, %.2f M trained; %s; plan %.0f MB, %.1f GFLOP a step",
+                (double)weights / 1e6, (double)trained / 1e6, lm_dtype_name(t->o.precision),
+                (double)lm_plan_total_bytes(t->train.plan) / 1e6, lm_plan_flops(t->train.plan) / 1e9);
+    return LM_OK;
+}
+
+static lm_status zero_gradients(lm_error *e, lm_trainer *t) { // what lies between parameters is never written to
+    float *zero = lm_alloc_zero((size_t)t->grad_elements, sizeof(float));
+    if (!zero) return lm_fail_memory(e, (double)t->grad_elements * 4, "the gradients");
+    lm_status s = t->d->backend->upload(e, t->d, t->grads, zero, (size_t)t->grad_elements * sizeof(float));
+    lm_free(zero);
+    return s;
+}
+
+static lm_status set_up(lm_error *e, lm_trainer *t) {
+    if (mkdir(t->cfg->out, 0777) && errno != EEXIST)
+        return lm_fail(e, LM_MEDIA, "can't make the folder %s: %s", t->cfg->out, strerror(errno));
+    LM_TRY(read_network(e, t));
+    LM_TRY(lm_text_encoder_open(e, t->d, t->cfg->text, &t->encoder));
+    if (lm_text_encoder_width(t->encoder) != t->net.text_width)
+        return lm_fail(e, LM_MODEL, "the text encoder's states have %d numbers, the network takes %d",
+                       lm_text_encoder_width(t->encoder), t->net.text_width);
+    LM_TRY(lm_text_cache_create(e, t->encoder, &t->texts));
+    LM_TRY(open_data(e, t));
+    LM_TRY(make_networks(e, t));
+    size_t clips = (size_t)t->batch.clips;
+    t->states = lm_alloc(clips * LM_TEXT_TOKENS * (size_t)t->net.text_width, sizeof(float));
+    t->mask = lm_alloc(clips * LM_TEXT_TOKENS, sizeof(float));
+    if (!t->states || !t->mask) return lm_fail_memory(e, 1e6, "the text states");
+    LM_TRY(zero_gradients(e, t));
+    LM_TRY(t->o.resume ? trainer_load(e, t) : trainer_start(e, t));
+    if (t->o.resume) trainer_log(t, "resumed at step %lld", (long long)t->step);
+    return metrics_cut(e, t);
+}
+
+static void tear_down(lm_trainer *t) {
+    float *blocks[] = {t->weights, t->average, t->grads, t->moment1, t->moment2};
+    for (int i = 0; i < 5; i++)
+        if (blocks[i]) t->d->backend->release_memory(t->d, blocks[i]);
+    trainer_network_free(&t->train);
+    trainer_network_free(&t->eval);
+    lm_text_cache_free(&t->texts);
+    lm_text_encoder_free(&t->encoder);
+    lm_dataset_free(&t->dataset);
+    lm_free(t->slots);
+    lm_free(t->states);
+    lm_free(t->mask);
+}
+
+// ---- one step ----
+
+lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b) {
+    size_t clips = (size_t)b->data.clips, width = (size_t)t->net.text_width;
+    size_t pixels = clips * (size_t)b->data.frames * (size_t)b->data.size * (size_t)b->data.size;
+    for (size_t i = 0; i < clips; i++)
+        LM_TRY(lm_text_cache_get(e, t->texts, b->data.captions[i], t->states + i * LM_TEXT_TOKENS * width,
+                                 t->mask + i * LM_TEXT_TOKENS));
+    LM_TRY(lm_plan_write(e, n->plan, n->io.text, t->states, clips * LM_TEXT_TOKENS * width * sizeof(float)));
+    LM_TRY(lm_plan_write(e, n->plan, n->io.mask, t->mask, clips * LM_TEXT_TOKENS * sizeof(float)));
+    LM_TRY(lm_plan_write(e, n->plan, n->io.t, b->t, clips * sizeof(float)));
+    LM_TRY(lm_plan_write(e, n->plan, n->io.x, b->xt, pixels * 3 * sizeof(float)));
+    if (n->io.cond.id >= 0) LM_TRY(lm_plan_write(e, n->plan, n->io.cond, b->data.cond, pixels * 4 * sizeof(float)));
+    return lm_plan_write(e, n->plan, n->target, b->v, pixels * 3 * sizeof(float));
+}
+
+// Warm-up, then constant, then linearly to 0 over the last `cooldown` of the steps. step from 0.
+static double learning_rate(const lm_run_config *c, int64_t step) {
+    double rate = fmin(1.0, (double)(step + 1) / (double)c->warmup);
+    double left = 1 - (double)step / (double)c->steps;
+    if (c->cooldown > 0) rate = fmin(rate, left / c->cooldown);
+    return c->learning_rate * rate;
+}
+
+// AdamW over every run of trained parameters that lie side by side.
+static lm_status update(lm_error *e, lm_trainer *t, double rate, double grad_norm) {
+    const lm_run_config *c = t->cfg;
+    int64_t done = t->step + 1 - t->skipped; // updates with this one
+    lm_adamw p = {.rate = (float)rate,
+                  .beta1 = (float)c->beta1,
+                  .beta2 = (float)c->beta2,
+                  .eps = (float)c->eps,
+                  .decay = (float)c->weight_decay,
+                  .clip = (float)fmin(1.0, c->clip / (grad_norm + 1e-6)),
+                  .average = (float)fmin(c->average, (1.0 + (double)done) / (10.0 + (double)done)),
+                  .step = done};
+    const lm_graph *g = t->train.graph;
+    for (int i = 0, j; i < t->params; i = j) {
+        const lm_param_info *first = lm_graph_param(g, i);
+        for (j = i + 1; j < t->params && lm_graph_param(g, j)->trainable == first->trainable; j++) {
+        }
+        if (!first->trainable) continue;
+        int64_t end = j < t->params ? lm_graph_param(g, j)->offset : t->elements, n = end - first->offset;
+        LM_TRY(t->d->backend->adamw(e, t->d, &p, t->weights + first->offset, t->grads + first->grad_offset,
+                                    t->moment1 + first->grad_offset, t->moment2 + first->grad_offset,
+                                    t->average + first->offset, n));
+    }
+    lm_plan_weights_changed(t->train.plan);
+    return LM_OK;
+}
+
+static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, metrics_row *row) {
+    float loss;
+    double squares;
+    LM_TRY(trainer_feed(e, t, &t->train, b));
+    LM_TRY(lm_plan_run(e, t->train.plan));
+    LM_TRY(lm_plan_read(e, t->train.plan, t->train.loss, &loss, sizeof loss));
+    LM_TRY(t->d->backend->squares(e, t->d, t->grads, t->grad_elements, &squares));
+    row->loss = (double)loss;
+    row->grad_norm = sqrt(squares);
+    row->rate = learning_rate(t->cfg, t->step);
+    bool finite = isfinite(row->loss) && isfinite(row->grad_norm);
+    if (!finite || (t->step > t->cfg->warmup && row->loss > t->cfg->outlier * t->loss_mean)) {
+        trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1,
+                    row->loss, row->grad_norm, t->loss_mean);
+        t->skipped++;
+    } else {
+        LM_TRY(update(e, t, row->rate, row->grad_norm));
+        t->loss_mean = t->step == t->skipped ? row->loss : 0.98 * t->loss_mean + 0.02 * row->loss;
+    }
+    t->step++;
+    return LM_OK;
+}
+
+// ---- the loop ----
+
+static bool every(int64_t step, int64_t n) {
+    return n > 0 && step % n == 0;
+}
+
+// The row, validation and sample sheet that are due after this step.
+static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
+    const lm_run_config *c = t->cfg;
+    bool last = t->step == c->steps, validate = every(t->step, c->validate_every) || (last && c->validate_every);
+    row->step = t->step;
+    row->samples = t->step * c->batch;
+    row->skipped = t->skipped;
+    row->validation = (double)NAN;
+    if (validate) {
+        LM_TRY(trainer_validate(e, t, &row->validation));
+        trainer_log(t, "step %lld: loss %.4f, validation %.4f", (long long)t->step, t->loss_mean, row->validation);
+    }
+    if (validate || last || every(t->step, c->log_every)) {
+        row->loss = t->loss_mean;
+        LM_TRY(metrics_append(e, t, row));
+    }
+    if (every(t->step, c->sample_every) || (last && c->sample_every)) return trainer_sample_sheet(e, t);
+    return LM_OK;
+}
+
+static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
+    const lm_run_config *c = t->cfg;
+    double start = now() - t->seconds, saved = now(), begun = now();
+    int64_t first = t->step;
+    bool go = true;
+    while (go && t->step < c->steps) {
+        lm_train_batch b;
+        metrics_row row;
+        LM_TRY(lm_prefetch_next(e, data, &b));
+        lm_status s = take_step(e, t, &b, &row);
+        lm_train_batch_free(&b);
+        LM_TRY(s);
+        row.seconds = t->seconds = now() - start;
+        LM_TRY(report(e, t, &row));
+        double left = (now() - begun) / (double)(t->step - first) * (double)(c->steps - t->step);
+        if (t->o.progress) go = t->o.progress(t->o.user, t->step, c->steps, t->loss_mean, left);
+        if (!go || t->step == c->steps || every(t->step, c->checkpoint_steps) ||
+            now() - saved > 60 * c->checkpoint_minutes) {
+            t->seconds = now() - start;
+            LM_TRY(trainer_save(e, t));
+            saved = now();
+        }
+    }
+    if (go) return LM_OK;
+    return lm_fail(e, LM_CANCELLED, "stopped after step %lld; go on with --resume", (long long)t->step);
+}
+
+lm_status lm_train(lm_error *e, lm_device *d, const lm_run_config *cfg, const lm_trainer_options *o) {
+    lm_trainer t = {.cfg = cfg, .o = *o, .d = d};
+    lm_prefetch *data = NULL;
+    lm_status s = set_up(e, &t);
+    if (s == LM_OK) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
+    if (s == LM_OK) s = loop(e, &t, data);
+    lm_prefetch_free(&data);
+    tear_down(&t);
+    return s;
+}

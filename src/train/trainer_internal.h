@@ -1,0 +1,62 @@
+// What the parts of the trainer share. Private to train/.
+#pragma once
+#include "graph/plan.h"
+#include "store/model_folder.h"
+#include "train/prefetch.h"
+#include "train/text_cache.h"
+#include "train/trainer.h"
+
+// A graph with its plan, for clips of one shape.
+typedef struct train_network {
+    lm_graph *graph;
+    lm_plan *plan;
+    lm_unet io;
+    lm_tensor target, loss; // LM_NONE when it only predicts
+} train_network;
+
+struct lm_trainer {
+    const lm_run_config *cfg;
+    lm_trainer_options o;
+    lm_device *d;
+    lm_unet_config net;
+    lm_text_encoder *encoder;
+    lm_text_cache *texts;
+    lm_dataset *dataset;
+    lm_batch_options batch;
+    train_network train, eval;                            // eval: forward only, over the same number of clips
+    int64_t elements, grad_elements;                      // of the parameter and gradient blocks
+    float *weights, *average, *grads, *moment1, *moment2; // device memory; the moments have the gradients' layout
+    float *states, *mask;                                 // one batch's text
+    int64_t step, skipped;                                // steps done; of which skipped
+    double loss_mean; // running mean over kept steps, what an outlier is measured by
+    double seconds;   // spent in this run, resumed parts included
+    lm_slot *slots;   // one a parameter, at its offset
+    int params;
+};
+
+bool trainer_is_video(const lm_trainer *t);
+void trainer_log(const lm_trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+char *trainer_path(const lm_trainer *t, const char *name); // in the run's folder; heap, NULL when memory is short
+
+// Builds a network for clips of the run's shape; with_loss adds target and loss, train the backward pass as well.
+lm_status trainer_network(lm_error *e, const lm_trainer *t, int clips, bool with_loss, bool train, train_network *out);
+void trainer_network_free(train_network *n);
+// Writes a batch's inputs (and text through the cache) into a network.
+lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b);
+
+// Mean loss of the averaged weights over the fixed validation triples; *out is NaN when there is no validation subject.
+lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);
+// One row a prompt, from the averaged weights, into sample-STEP.png.
+lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t);
+
+lm_status trainer_save(lm_error *e, lm_trainer *t);  // checkpoint, then the averaged weights
+lm_status trainer_load(lm_error *e, lm_trainer *t);  // the checkpoint
+lm_status trainer_start(lm_error *e, lm_trainer *t); // init's weights, or newborn ones
+
+typedef struct metrics_row {
+    int64_t step, samples, skipped;
+    double seconds, loss, rate, grad_norm, validation; // validation NaN: none at this step
+} metrics_row;
+lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *row);
+lm_status metrics_cut(lm_error *e,
+                      const lm_trainer *t); // drops rows past the trainer's step; makes the file when missing
