@@ -80,18 +80,22 @@ static bool is_punctuation(int32_t c) {
 }
 
 static lm_status check_token(lm_error *e, const char *name, int line, const uint8_t *bytes, size_t size) {
-    if (!size) return lm_fail(e, LM_MODEL, "%s: line %d is empty; every line must hold one token", name, line);
+    if (!size) return lm_fail(e, LM_MODEL, "'%.200s': line %d is empty; every line must hold one token", name, line);
     if (size > TOKEN_BYTES)
-        return lm_fail(e, LM_MODEL, "%s: line %d has %zu bytes; a token has at most %d", name, line, size, TOKEN_BYTES);
+        return lm_fail(e, LM_MODEL, "'%.200s': line %d has %zu bytes; a token has at most %d", name, line, size,
+                       TOKEN_BYTES);
     for (size_t i = 0; i < size;) {
         utf8proc_int32_t c;
         utf8proc_ssize_t n = utf8proc_iterate(bytes + i, (utf8proc_ssize_t)(size - i), &c);
-        if (n <= 0) return lm_fail(e, LM_MODEL, "%s: line %d is not valid UTF-8 at its byte %zu", name, line, i + 1);
-        if (c == 0xFEFF) return lm_fail(e, LM_MODEL, "%s: line %d has a byte order mark; remove it", name, line);
-        if (c == '\r') return lm_fail(e, LM_MODEL, "%s: line %d has a carriage return; lines end in LF", name, line);
+        if (n <= 0)
+            return lm_fail(e, LM_MODEL, "'%.200s': line %d is not valid UTF-8 at its byte %zu", name, line, i + 1);
+        if (c == 0xFEFF) return lm_fail(e, LM_MODEL, "'%.200s': line %d has a byte order mark; remove it", name, line);
+        if (c == '\r')
+            return lm_fail(e, LM_MODEL, "'%.200s': line %d has a carriage return; lines end in LF", name, line);
         if (is_space(c) || is_removed(c))
-            return lm_fail(e, LM_MODEL, "%s: line %d has U+%04X; a token holds no white space or control characters",
-                           name, line, (unsigned)c);
+            return lm_fail(e, LM_MODEL,
+                           "'%.200s': line %d has U+%04X; a token holds no white space or control characters", name,
+                           line, (unsigned)c);
         i += (size_t)n;
     }
     return LM_OK;
@@ -99,13 +103,13 @@ static lm_status check_token(lm_error *e, const char *name, int line, const uint
 
 // Splits t->text into tokens.
 static lm_status read_tokens(lm_error *e, lm_tokenizer *t, const char *name, size_t size) {
-    if (!size) return lm_fail(e, LM_MODEL, "%s: empty; a vocabulary has one token a line", name);
+    if (!size) return lm_fail(e, LM_MODEL, "'%.200s': empty; a vocabulary has one token a line", name);
     if (t->text[size - 1] != '\n')
-        return lm_fail(e, LM_MODEL, "%s: the last line has no line feed; the file may be truncated", name);
+        return lm_fail(e, LM_MODEL, "'%.200s': the last line has no line feed; the file may be truncated", name);
     int lines = 0;
     for (size_t i = 0; i < size; i++) lines += t->text[i] == '\n';
     if (lines > VOCABULARY_TOKENS)
-        return lm_fail(e, LM_MODEL, "%s: %d tokens; at most %d are allowed", name, lines, VOCABULARY_TOKENS);
+        return lm_fail(e, LM_MODEL, "'%.200s': %d tokens; at most %d are allowed", name, lines, VOCABULARY_TOKENS);
     t->tokens = lm_alloc((size_t)lines, sizeof *t->tokens);
     if (!t->tokens) return lm_fail_memory(e, (double)lines * sizeof *t->tokens, "the vocabulary");
     for (size_t at = 0; at < size;) {
@@ -130,7 +134,8 @@ static lm_status index_tokens(lm_error *e, lm_tokenizer *t, const char *name) {
         uint32_t h = hash_more(hash_start, bytes, t->tokens[id].size);
         int32_t before = find(t, h, "", bytes, t->tokens[id].size);
         if (before >= 0)
-            return lm_fail(e, LM_MODEL, "%s: line %d repeats line %d; tokens must differ", name, id + 1, before + 1);
+            return lm_fail(e, LM_MODEL, "'%.200s': line %d repeats line %d; tokens must differ", name, id + 1,
+                           before + 1);
         uint32_t i = h & t->slot_mask;
         while (t->slots[i] >= 0) i = (i + 1) & t->slot_mask;
         t->slots[i] = id;
@@ -140,7 +145,7 @@ static lm_status index_tokens(lm_error *e, lm_tokenizer *t, const char *name) {
         size_t size = strlen(special_names[i]);
         t->special[i] = find(t, hash_more(hash_start, bytes, size), "", bytes, size);
         if (t->special[i] < 0)
-            return lm_fail(e, LM_MODEL, "%s: no line is %s; BERT's five special tokens are needed", name,
+            return lm_fail(e, LM_MODEL, "'%.200s': no line is %s; BERT's five special tokens are needed", name,
                            special_names[i]);
     }
     return LM_OK;
@@ -174,7 +179,7 @@ lm_status lm_tokenizer_open(lm_error *e, const char *vocab_path, lm_tokenizer **
 lm_status lm_tokenizer_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_tokenizer **out) {
     *out = NULL;
     if (size > VOCABULARY_BYTES)
-        return lm_fail(e, LM_MODEL, "%s: %zu bytes; a vocabulary has at most %d", name, size, VOCABULARY_BYTES);
+        return lm_fail(e, LM_MODEL, "'%.200s': %zu bytes; a vocabulary has at most %d", name, size, VOCABULARY_BYTES);
     uint8_t *copy = lm_alloc(size, 1);
     if (!copy) return lm_fail_memory(e, (double)size, "the vocabulary");
     if (size) memcpy(copy, bytes, size);

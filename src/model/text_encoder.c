@@ -1,0 +1,264 @@
+#include "model/text_encoder.h"
+
+#include "base/files.h"
+#include "base/memory.h"
+#include "graph/plan.h"
+#include "store/model_folder.h"
+#include "text/tokenizer.h"
+
+#include <jansson.h>
+#include <stddef.h>
+#include <string.h>
+
+// The keys of Hugging Face's BertConfig that matter here.
+typedef struct bert_config {
+    int width, layers, heads, inner, tokens, positions, types;
+    double eps;
+} bert_config;
+
+struct lm_text_encoder {
+    lm_device *device;
+    lm_tokenizer *tokenizer;
+    lm_graph *graph;
+    lm_plan *plan;
+    void *params; // device memory
+    bert_config config;
+    lm_tensor ids, types, mask, states;
+};
+
+static const struct field {
+    const char *key;
+    size_t at;
+    int low, high;
+} fields[] = {
+    {"hidden_size", offsetof(bert_config, width), 1, 8192},
+    {"num_hidden_layers", offsetof(bert_config, layers), 1, 64},
+    {"num_attention_heads", offsetof(bert_config, heads), 1, 256},
+    {"intermediate_size", offsetof(bert_config, inner), 1, 32768},
+    {"vocab_size", offsetof(bert_config, tokens), 1, 1 << 20},
+    {"max_position_embeddings", offsetof(bert_config, positions), LM_TEXT_TOKENS, 1 << 16},
+    {"type_vocab_size", offsetof(bert_config, types), 1, 64},
+};
+enum { FIELDS = sizeof fields / sizeof *fields };
+static const char eps_key[] = "layer_norm_eps";
+
+static lm_status read_config(lm_error *e, const char *path, const json_t *root, bert_config *c) {
+    if (!json_is_object(root)) return lm_fail(e, LM_MODEL, "'%.200s': not a JSON object", path);
+    for (int i = 0; i < FIELDS; i++) {
+        const json_t *v = json_object_get(root, fields[i].key);
+        json_int_t n = json_integer_value(v);
+        if (!json_is_integer(v) || n < fields[i].low || n > fields[i].high)
+            return lm_fail(e, LM_MODEL, "'%.200s': %s must be a whole number from %d to %d", path, fields[i].key,
+                           fields[i].low, fields[i].high);
+        *(int *)((unsigned char *)c + fields[i].at) = (int)n;
+    }
+    const json_t *eps = json_object_get(root, eps_key);
+    c->eps = json_number_value(eps);
+    if (!json_is_number(eps) || !(c->eps > 0 && c->eps <= 1e-3))
+        return lm_fail(e, LM_MODEL, "'%.200s': %s must be a number above 0, at most 0.001", path, eps_key);
+    if (json_object_size(root) != FIELDS + 1)
+        return lm_fail(e, LM_MODEL, "'%.200s': has %zu keys; exactly BERT's %d are known", path, json_object_size(root),
+                       FIELDS + 1);
+    if (c->width % c->heads)
+        return lm_fail(e, LM_MODEL, "'%.200s': hidden_size %d is not a multiple of num_attention_heads %d", path,
+                       c->width, c->heads);
+    return LM_OK;
+}
+
+static lm_status open_config(lm_error *e, const char *path, bert_config *c) {
+    uint8_t *bytes;
+    size_t size;
+    LM_TRY(lm_file_read(e, path, 1 << 20, LM_MODEL, &bytes, &size));
+    json_error_t why;
+    json_t *root = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &why);
+    lm_free(bytes);
+    if (!root)
+        return lm_fail(e, LM_MODEL, "'%.200s': not JSON: %s at line %d, column %d", path, why.text, why.line,
+                       why.column);
+    lm_status status = read_config(e, path, root, c);
+    json_decref(root);
+    return status;
+}
+
+static const lm_init no_init = {LM_INIT_ZERO, 0};
+
+// x [1,L,I] -> [1,L,O], plus acc if there is one. Parameters scope.weight [O,I] and scope.bias [O].
+static lm_tensor linear(lm_graph *g, const char *scope, lm_tensor x, lm_tensor acc, int64_t in, int64_t out) {
+    lm_scope_push(g, "%s", scope);
+    lm_tensor w = lm_param(g, "weight", no_init, out, in), b = lm_param(g, "bias", no_init, out);
+    x = lm_linear(g, x, w, b, acc);
+    lm_scope_pop(g);
+    return x;
+}
+
+static lm_tensor layer_norm(lm_graph *g, const char *scope, const bert_config *c, lm_tensor x) {
+    lm_scope_push(g, "%s", scope);
+    lm_tensor gamma = lm_param(g, "weight", no_init, c->width), beta = lm_param(g, "bias", no_init, c->width);
+    x = lm_norm(g, x, gamma, beta, LM_NONE, (lm_norm_attr){.groups = 1, .eps = (float)c->eps});
+    lm_scope_pop(g);
+    return x;
+}
+
+static lm_tensor table(lm_graph *g, const char *name, int64_t rows, int64_t width) {
+    lm_scope_push(g, "%s", name);
+    lm_tensor t = lm_param(g, "weight", no_init, rows, width);
+    lm_scope_pop(g);
+    return t;
+}
+
+// ids, types [1,L] -> [1,L,C]
+static lm_tensor embeddings(lm_graph *g, const bert_config *c, lm_tensor ids, lm_tensor types) {
+    lm_scope_push(g, "embeddings");
+    lm_tensor x = lm_embedding(g, ids, table(g, "word_embeddings", c->tokens, c->width));
+    x = lm_add(g, x, lm_embedding(g, types, table(g, "token_type_embeddings", c->types, c->width)));
+    x = lm_add_position(g, x, table(g, "position_embeddings", c->positions, c->width));
+    x = layer_norm(g, "LayerNorm", c, x);
+    lm_scope_pop(g);
+    return x;
+}
+
+// One layer, x [1,L,C], mask [1,L]: attention and feed-forward, each normalised after its residual sum (arXiv
+// 1706.03762, 3.1).
+static lm_tensor layer(lm_graph *g, const bert_config *c, lm_tensor x, lm_tensor mask) {
+    int64_t n = LM_TEXT_TOKENS, width = c->width;
+    lm_tensor qkv = linear(g, "attention.self.qkv", x, LM_NONE, width, 3 * width);
+    lm_attention_attr attr = {LM_SPACE, c->heads};
+    lm_tensor h = lm_attention(g, lm_view(g, qkv, 1, 1, 1, n, 3 * width), LM_NONE, mask, attr);
+    h = linear(g, "attention.output.dense", lm_view(g, h, 1, n, width), x, width, width);
+    x = layer_norm(g, "attention.output.LayerNorm", c, h);
+    h = lm_gelu(g, linear(g, "intermediate.dense", x, LM_NONE, width, c->inner));
+    h = linear(g, "output.dense", h, x, c->inner, width);
+    return layer_norm(g, "output.LayerNorm", c, h);
+}
+
+static lm_status build(lm_error *e, lm_text_encoder *t) {
+    lm_graph *g = t->graph = lm_graph_create(LM_F32);
+    if (!g) return lm_fail_memory(e, 1 << 16, "the text encoder's graph");
+    t->ids = lm_input(g, "ids", LM_I32, 1, LM_TEXT_TOKENS);
+    t->types = lm_input(g, "types", LM_I32, 1, LM_TEXT_TOKENS);
+    t->mask = lm_input(g, "mask", LM_F32, 1, LM_TEXT_TOKENS);
+    lm_tensor x = embeddings(g, &t->config, t->ids, t->types);
+    for (int i = 0; i < t->config.layers; i++) {
+        lm_scope_push(g, "encoder.layer.%d", i);
+        x = layer(g, &t->config, x, t->mask);
+        lm_scope_pop(g);
+    }
+    t->states = x;
+    lm_output(g, x);
+    return lm_graph_status(g, e);
+}
+
+// The file's tensors that make up parameter p: itself, or query, key and value, whose rows follow each other in "qkv".
+static int name_slots(lm_arena *names, const lm_param_info *p, lm_slot *out) {
+    static const char *const parts[] = {"query", "key", "value"};
+    lm_slot slot = {.name = p->name, .rank = p->desc.rank, .offset = p->offset};
+    memcpy(slot.dim, p->desc.dim, sizeof slot.dim);
+    const char *qkv = strstr(p->name, "self.qkv.");
+    if (!qkv) {
+        *out = slot;
+        return 1;
+    }
+    slot.dim[0] /= 3;
+    for (int i = 0; i < 3; i++) {
+        int head = (int)(qkv - p->name) + (int)strlen("self.");
+        char *name = lm_format("%.*s%s%s", head, p->name, parts[i], p->name + head + strlen("qkv"));
+        slot.name = name ? lm_arena_strdup(names, name) : NULL;
+        lm_free(name);
+        if (!slot.name) return 0;
+        out[i] = slot;
+        slot.offset += lm_desc_count(&p->desc) / 3;
+    }
+    return 3;
+}
+
+// Reads all parameters into block.
+static lm_status read_weights(lm_error *e, const lm_graph *g, const char *path, float *block) {
+    int params = lm_graph_params(g), count = 0;
+    lm_arena names = {0};
+    lm_slot *slots = lm_alloc((size_t)params * 3, sizeof *slots);
+    bool named = slots != NULL;
+    for (int i = 0; i < params && named; i++) {
+        int n = name_slots(&names, lm_graph_param(g, i), slots + count);
+        named = n > 0;
+        count += n;
+    }
+    lm_status status = named ? lm_weights_load(e, path, slots, count, block)
+                             : lm_fail_memory(e, (double)params * 3 * sizeof *slots, "the text encoder's names");
+    lm_free(slots);
+    lm_arena_free(&names);
+    return status;
+}
+
+static lm_status load(lm_error *e, lm_text_encoder *t, const char *path) {
+    size_t bytes = (size_t)lm_graph_param_count(t->graph) * sizeof(float);
+    float *block = lm_alloc_aligned(bytes);
+    if (!block) return lm_fail_memory(e, (double)bytes, "the text encoder's weights");
+    const lm_backend *b = t->device->backend;
+    lm_status status = read_weights(e, t->graph, path, block);
+    if (status == LM_OK) status = b->alloc(e, t->device, bytes, &t->params);
+    if (status == LM_OK) status = b->upload(e, t->device, t->params, block, bytes);
+    lm_free(block);
+    return status;
+}
+
+static lm_status open_files(lm_error *e, lm_text_encoder *t, const char *config, const char *vocab,
+                            const char *weights) {
+    LM_TRY(open_config(e, config, &t->config));
+    LM_TRY(lm_tokenizer_open(e, vocab, &t->tokenizer));
+    if (lm_tokenizer_size(t->tokenizer) != t->config.tokens)
+        return lm_fail(e, LM_MODEL, "'%.200s': has %d tokens; config.json's vocab_size is %d", vocab,
+                       lm_tokenizer_size(t->tokenizer), t->config.tokens);
+    LM_TRY(build(e, t));
+    LM_TRY(load(e, t, weights));
+    LM_TRY(lm_plan_create(e, t->graph, t->device, &t->plan));
+    lm_plan_bind(t->plan, t->params, NULL);
+    return LM_OK;
+}
+
+lm_status lm_text_encoder_open(lm_error *e, lm_device *d, const char *folder, lm_text_encoder **out) {
+    *out = NULL;
+    lm_text_encoder *t = lm_alloc_zero(1, sizeof *t);
+    char *config = lm_format("%s/config.json", folder), *vocab = lm_format("%s/vocab.txt", folder);
+    char *weights = lm_format("%s/model.safetensors", folder);
+    lm_status status;
+    if (t && config && vocab && weights) {
+        t->device = d;
+        status = open_files(e, t, config, vocab, weights);
+    } else {
+        status = lm_fail_memory(e, sizeof *t, "the text encoder");
+    }
+    lm_free(config);
+    lm_free(vocab);
+    lm_free(weights);
+    if (status != LM_OK) lm_text_encoder_free(&t);
+    *out = t;
+    return status;
+}
+
+void lm_text_encoder_free(lm_text_encoder **encoder) {
+    lm_text_encoder *t = *encoder;
+    if (!t) return;
+    lm_plan_free(&t->plan);
+    lm_graph_free(&t->graph);
+    if (t->params) t->device->backend->release_memory(t->device, t->params);
+    lm_tokenizer_free(&t->tokenizer);
+    lm_free(t);
+    *encoder = NULL;
+}
+
+int lm_text_encoder_width(const lm_text_encoder *t) {
+    return t->config.width;
+}
+
+lm_status lm_text_encode(lm_error *e, lm_text_encoder *t, const char *text, float *states, float *mask, int64_t *lost) {
+    int32_t ids[LM_TEXT_TOKENS], types[LM_TEXT_TOKENS] = {0};
+    int used;
+    LM_TRY(lm_tokenizer_encode(e, t->tokenizer, text, LM_TEXT_TOKENS, ids, &used, lost));
+    for (int i = 0; i < LM_TEXT_TOKENS; i++) mask[i] = i < used ? 1.0f : 0.0f;
+    LM_TRY(lm_plan_write(e, t->plan, t->ids, ids, sizeof ids));
+    LM_TRY(lm_plan_write(e, t->plan, t->types, types, sizeof types));
+    LM_TRY(lm_plan_write(e, t->plan, t->mask, mask, LM_TEXT_TOKENS * sizeof *mask));
+    LM_TRY(lm_plan_run(e, t->plan));
+    size_t bytes = (size_t)LM_TEXT_TOKENS * (size_t)t->config.width * sizeof *states;
+    return lm_plan_read(e, t->plan, t->states, states, bytes);
+}
