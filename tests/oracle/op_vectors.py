@@ -270,7 +270,7 @@ def shape_norm(kind, n):
     if len(x) < 5:
         groups = 1
     attr = [groups, pick(0, 1, 1), pick(5, 5, 12) if n % 3 == 0 else 5]
-    operands = [("a", x), ("p", [c]), ("p", [c]), maybe(("a", [x[0], 2 * c]))]
+    operands = [("a", x), ("p", [c]), ("p", [c]), maybe(("p", [x[0], 2 * c]))]
     return (attr, 1, operands) if kind == "norm" else (attr, pick(1, 2, 3, 3), operands + [("a", x), maybe(("a", x))])
 
 
@@ -278,7 +278,7 @@ def shape_norm_sums(kind, n):
     clips, frames, c = pick(1, 2, 3), pick(1, 2, 5, 17), channels(n)
     if kind == "norm_grad_ss":
         return [clips], 1, [("p", [clips * frames, 2, c]), ("p", [c]), ("p", [c])]
-    return [], 3, [("p", [clips * frames, 2, c]), maybe(("a", [clips, 2 * c]))]
+    return [], 3, [("p", [clips * frames, 2, c]), maybe(("p", [clips, 2 * c]))]
 
 
 def shape_pointwise(kind, n):
