@@ -14,34 +14,39 @@ void lm_av_quiet(void) {
     if (av_log_get_level() == AV_LOG_INFO) av_log_set_level(AV_LOG_QUIET);
 }
 
-static int64_t seek_to(size_t *position, size_t size, int64_t offset, int whence) {
-    whence &= ~AVSEEK_FORCE;
-    if (whence == AVSEEK_SIZE) return (int64_t)size;
-    int64_t base = whence == SEEK_CUR ? (int64_t)*position : whence == SEEK_END ? (int64_t)size : 0, target;
-    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
-    *position = (size_t)target;
-    return target;
-}
-
-static int source_read(void *opaque, uint8_t *out, int wanted) {
-    lm_av_source *s = opaque;
-    if (s->position >= s->size) return AVERROR_EOF;
-    size_t n = s->size - s->position;
+static int read_some(void *opaque, uint8_t *out, int wanted) {
+    lm_av_stream *s = opaque;
+    if (s->position >= s->bytes->size) return AVERROR_EOF;
+    size_t n = s->bytes->size - s->position;
     if (n > (size_t)wanted) n = (size_t)wanted;
-    memcpy(out, s->bytes + s->position, n);
+    memcpy(out, s->bytes->data + s->position, n);
     s->position += n;
     return (int)n;
 }
 
-static int64_t source_seek(void *opaque, int64_t offset, int whence) {
-    lm_av_source *s = opaque;
-    return seek_to(&s->position, s->size, offset, whence);
+static int write_some(void *opaque, uint8_t *data, int size) {
+    lm_av_stream *s = opaque;
+    if (lm_bytes_write(NULL, s->bytes, s->position, data, (size_t)size) != LM_OK) return AVERROR(ENOMEM);
+    s->position += (size_t)size;
+    return size;
 }
 
-AVIOContext *lm_av_open_source(lm_av_source *s) {
+static int64_t seek_to(void *opaque, int64_t offset, int whence) {
+    lm_av_stream *s = opaque;
+    int64_t size = (int64_t)s->bytes->size, target;
+    whence &= ~AVSEEK_FORCE;
+    if (whence == AVSEEK_SIZE) return size;
+    int64_t base = whence == SEEK_CUR ? (int64_t)s->position : whence == SEEK_END ? size : 0;
+    if (__builtin_add_overflow(base, offset, &target) || target < 0) return AVERROR(EINVAL);
+    s->position = (size_t)target;
+    return target;
+}
+
+AVIOContext *lm_av_open(lm_av_stream *s, bool write) {
     uint8_t *buffer = av_malloc(BUFFER_BYTES);
     if (!buffer) return NULL;
-    AVIOContext *io = avio_alloc_context(buffer, BUFFER_BYTES, 0, s, source_read, NULL, source_seek);
+    AVIOContext *io = avio_alloc_context(buffer, BUFFER_BYTES, write, s, write ? NULL : read_some,
+                                         write ? write_some : NULL, seek_to);
     if (!io) av_free(buffer);
     return io;
 }

@@ -1,15 +1,13 @@
 // libavformat's byte streams over memory.
 #pragma once
+#include "media/coding.h"
 #include <libavformat/avio.h>
-#include <stddef.h>
-#include <stdint.h>
 
-typedef struct lm_av_source {
-    const uint8_t *bytes;
-    size_t size, position;
-} lm_av_source;
-AVIOContext *lm_av_open_source(lm_av_source *s); // NULL when memory is short
-void lm_av_close(AVIOContext **io);              // frees the stream, not the bytes
+typedef struct lm_av_stream {
+    lm_bytes *bytes;
+    size_t position;
+} lm_av_stream;
+AVIOContext *lm_av_open(lm_av_stream *s, bool write); // NULL when memory is short
+void lm_av_close(AVIOContext **io);                   // frees the stream, not the bytes
 
-// Silences libav, see av_memory.c.
-void lm_av_quiet(void);
+void lm_av_quiet(void); // keeps libav from printing

@@ -17,7 +17,8 @@ static const char formats[] =
 
 typedef struct reader {
     lm_clip_builder frames;
-    lm_av_source source;
+    lm_bytes bytes; // not owned, only read
+    lm_av_stream source;
     AVIOContext *io;
     AVFormatContext *format;
     AVStream *stream;
@@ -32,7 +33,7 @@ static lm_status av_failure(lm_error *e, const reader *r, const char *what, int 
     char reason[AV_ERROR_MAX_STRING_SIZE] = "";
     if (code == AVERROR(ENOMEM)) return lm_fail_memory(e, 0, r->frames.name);
     av_strerror(code, reason, sizeof reason);
-    return lm_fail(e, LM_MEDIA, "%s: %s (%s)", r->frames.name, what, reason);
+    return lm_fail(e, LM_MEDIA, "%.200s: %s (%s)", r->frames.name, what, reason);
 }
 
 // Files that a file names are never opened.
@@ -43,7 +44,8 @@ static int refuse_open(AVFormatContext *s, AVIOContext **pb, const char *url, in
 }
 
 static lm_status open_container(lm_error *e, reader *r) {
-    r->io = lm_av_open_source(&r->source);
+    r->source.bytes = &r->bytes;
+    r->io = lm_av_open(&r->source, false);
     r->format = avformat_alloc_context();
     AVDictionary *options = NULL;
     if (!r->io || !r->format || av_dict_set(&options, "format_whitelist", formats, 0) < 0)
@@ -59,16 +61,17 @@ static lm_status open_container(lm_error *e, reader *r) {
         if (p->codec_type == AVMEDIA_TYPE_VIDEO && (p->width || p->height))
             LM_TRY(lm_media_check_size(e, r->frames.name, p->width, p->height));
     }
-    code = avformat_find_stream_info(r->format, NULL);
-    return code < 0 ? av_failure(e, r, "can't be decoded", code) : LM_OK;
+    return LM_OK;
 }
 
 static lm_status open_decoder(lm_error *e, reader *r) {
+    int code = avformat_find_stream_info(r->format, NULL);
+    if (code < 0) return av_failure(e, r, "can't be decoded", code);
     const AVCodec *decoder = NULL;
     int index = av_find_best_stream(r->format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
     if (index == AVERROR_DECODER_NOT_FOUND)
-        return lm_fail(e, LM_MEDIA, "%s: its video is of a kind that can't be decoded here", r->frames.name);
-    if (index < 0) return lm_fail(e, LM_MEDIA, "%s: holds no picture or video", r->frames.name);
+        return lm_fail(e, LM_MEDIA, "%.200s: its video is of a kind that can't be decoded here", r->frames.name);
+    if (index < 0) return lm_fail(e, LM_MEDIA, "%.200s: holds no picture or video", r->frames.name);
     for (unsigned i = 0; i < r->format->nb_streams; i++)
         if ((int)i != index) r->format->streams[i]->discard = AVDISCARD_ALL;
     r->stream = r->format->streams[index];
@@ -77,7 +80,7 @@ static lm_status open_decoder(lm_error *e, reader *r) {
     r->frame = av_frame_alloc();
     r->rgb = av_frame_alloc();
     if (!r->codec || !r->packet || !r->frame || !r->rgb) return lm_fail_memory(e, 0, "reading media");
-    int code = avcodec_parameters_to_context(r->codec, r->stream->codecpar);
+    code = avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = 1;
     r->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
@@ -104,13 +107,13 @@ static lm_status to_rgb(lm_error *e, reader *r, bool alpha) {
     int flags = SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT;
     r->scaler = sws_getCachedContext(r->scaler, f->width, f->height, f->format, f->width, f->height, format, flags,
                                      NULL, NULL, NULL);
-    if (!r->scaler) return lm_fail(e, LM_MEDIA, "%s: its pixels can't be converted to RGB", r->frames.name);
+    if (!r->scaler) return lm_fail(e, LM_MEDIA, "%.200s: its pixels can't be converted to RGB", r->frames.name);
     int space = f->colorspace == AVCOL_SPC_UNSPECIFIED ? SWS_CS_ITU601 : (int)f->colorspace;
     sws_setColorspaceDetails(r->scaler, sws_getCoefficients(space), is_full_range(f),
                              sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16, 1 << 16);
     int rows =
         sws_scale(r->scaler, (const uint8_t *const *)f->data, f->linesize, 0, f->height, rgb->data, rgb->linesize);
-    return rows == f->height ? LM_OK : lm_fail(e, LM_MEDIA, "%s: its pixels can't be converted to RGB", r->frames.name);
+    return rows == f->height ? LM_OK : lm_fail(e, LM_MEDIA, "%.200s: its pixels can't be converted to RGB", r->frames.name);
 }
 
 // How decoded pixel (x, y) goes to the shown picture: first swapped, then mirrored.
@@ -149,10 +152,10 @@ static void place(const AVFrame *f, int channels, turn t, uint8_t *out) {
 static lm_status take_frame(lm_error *e, reader *r) {
     const AVFrame *f = r->frame;
     if (f->decode_error_flags || (f->flags & AV_FRAME_FLAG_CORRUPT))
-        return lm_fail(e, LM_MEDIA, "%s: frame %d is damaged", r->frames.name, r->frames.clip.frames + 1);
+        return lm_fail(e, LM_MEDIA, "%.200s: frame %d is damaged", r->frames.name, r->frames.clip.frames + 1);
     LM_TRY(lm_media_check_size(e, r->frames.name, f->width, f->height));
     const AVPixFmtDescriptor *d = av_pix_fmt_desc_get(f->format);
-    if (!d) return lm_fail(e, LM_MEDIA, "%s: pixels of an unknown kind", r->frames.name);
+    if (!d) return lm_fail(e, LM_MEDIA, "%.200s: pixels of an unknown kind", r->frames.name);
     bool alpha = r->frames.clip.frames ? r->frames.clip.channels == 4 : (d->flags & AV_PIX_FMT_FLAG_ALPHA) != 0;
     LM_TRY(to_rgb(e, r, alpha));
     turn t = find_turn(r);
@@ -181,7 +184,7 @@ static lm_status decode_all(lm_error *e, reader *r) {
         lm_status status = LM_OK;
         if (r->packet->stream_index == r->stream->index) {
             if (r->packet->flags & AV_PKT_FLAG_CORRUPT)
-                status = lm_fail(e, LM_MEDIA, "%s: is truncated", r->frames.name);
+                status = lm_fail(e, LM_MEDIA, "%.200s: is truncated", r->frames.name);
             else
                 status = decode(e, r, r->packet);
             r->duration += r->packet->duration;
@@ -222,17 +225,33 @@ static lm_status read_all(lm_error *e, reader *r) {
     return LM_OK;
 }
 
+static void close_reader(reader *r) {
+    sws_freeContext(r->scaler);
+    av_frame_free(&r->rgb);
+    av_frame_free(&r->frame);
+    av_packet_free(&r->packet);
+    avcodec_free_context(&r->codec);
+    avformat_close_input(&r->format);
+    lm_av_close(&r->io);
+}
+
 // Whatever libavformat and libavcodec read of the formats above. Decodes on the calling thread.
 lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out) {
     lm_av_quiet();
-    reader r = {.frames = {.name = name, .wanted = max_frames}, .source = {bytes, size, 0}};
+    reader r = {.frames = {.name = name, .wanted = max_frames}, .bytes = {(uint8_t *)bytes, size, size}};
     lm_status status = read_all(e, &r);
-    sws_freeContext(r.scaler);
-    av_frame_free(&r.rgb);
-    av_frame_free(&r.frame);
-    av_packet_free(&r.packet);
-    avcodec_free_context(&r.codec);
-    avformat_close_input(&r.format);
-    lm_av_close(&r.io);
+    close_reader(&r);
     return lm_builder_finish(e, &r.frames, status, out);
+}
+
+lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment) {
+    *comment = NULL;
+    lm_av_quiet();
+    reader r = {.frames = {.name = name}, .bytes = {(uint8_t *)bytes, size, size}};
+    lm_status status = open_container(e, &r);
+    const AVDictionaryEntry *entry = status == LM_OK ? av_dict_get(r.format->metadata, "comment", NULL, 0) : NULL;
+    if (entry && !(*comment = lm_strdup(entry->value)))
+        status = lm_fail_memory(e, (double)strlen(entry->value), "a comment");
+    close_reader(&r);
+    return status;
 }

@@ -28,6 +28,8 @@ lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int chan
     return LM_OK;
 }
 
+size_t lm_clip_frame_bytes(const lm_clip *c) { return (size_t)c->width * (size_t)c->height * (size_t)c->channels; }
+
 void lm_clip_free(lm_clip *c) {
     lm_free(c->data);
     *c = (lm_clip){0};
@@ -35,7 +37,7 @@ void lm_clip_free(lm_clip *c) {
 
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height) {
     if (width >= 1 && height >= 1 && width <= LM_MAX_SIDE && height <= LM_MAX_SIDE) return LM_OK;
-    return lm_fail(e, LM_MEDIA, "%s: pictures of %lld x %lld pixels; from 1 to %d a side can be read", name,
+    return lm_fail(e, LM_MEDIA, "%.200s: pictures of %lld x %lld pixels; from 1 to %d a side can be read", name,
                    (long long)width, (long long)height, LM_MAX_SIDE);
 }
 
@@ -64,15 +66,15 @@ lm_status lm_builder_next(lm_error *e, lm_clip_builder *b, int width, int height
         c->width = width, c->height = height, c->channels = channels;
     }
     if (width != c->width || height != c->height)
-        return lm_fail(e, LM_MEDIA, "%s: frame %d is %d x %d, those before it are %d x %d; all must be the same size",
+        return lm_fail(e, LM_MEDIA, "%.200s: frame %d is %d x %d, those before it are %d x %d; all must be the same size",
                        b->name, c->frames + 1, width, height, c->width, c->height);
     if (channels != c->channels)
-        return lm_fail(e, LM_MEDIA, "%s: frame %d has %d channels, those before it have %d", b->name, c->frames + 1,
+        return lm_fail(e, LM_MEDIA, "%.200s: frame %d has %d channels, those before it have %d", b->name, c->frames + 1,
                        channels, c->channels);
     if (c->frames == LM_MAX_READ_FRAMES)
-        return lm_fail(e, LM_MEDIA, "%s: more than %d frames; cut it shorter", b->name, LM_MAX_READ_FRAMES);
+        return lm_fail(e, LM_MEDIA, "%.200s: more than %d frames; cut it shorter", b->name, LM_MAX_READ_FRAMES);
     if (c->frames == b->capacity) LM_TRY(builder_grow(e, b));
-    *frame = c->data + (size_t)c->frames * (size_t)width * (size_t)height * (size_t)channels;
+    *frame = c->data + (size_t)c->frames * lm_clip_frame_bytes(c);
     c->frames++;
     return LM_OK;
 }
@@ -83,12 +85,12 @@ bool lm_builder_full(const lm_clip_builder *b) {
 
 lm_status lm_builder_finish(lm_error *e, lm_clip_builder *b, lm_status status, lm_clip *out) {
     lm_clip *c = &b->clip;
-    if (status == LM_OK && !c->frames) status = lm_fail(e, LM_MEDIA, "%s: holds no frame", b->name);
+    if (status == LM_OK && !c->frames) status = lm_fail(e, LM_MEDIA, "%.200s: holds no frame", b->name);
     if (status != LM_OK) {
         lm_clip_free(c);
         return status;
     }
-    size_t bytes = (size_t)c->frames * (size_t)c->width * (size_t)c->height * (size_t)c->channels;
+    size_t bytes = (size_t)c->frames * lm_clip_frame_bytes(c);
     uint8_t *fitted = lm_realloc(c->data, bytes, 1);
     if (fitted) c->data = fitted;
     *out = *c;

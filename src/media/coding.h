@@ -1,6 +1,16 @@
-// Inside the media room: one reader and one writer per kind of file, all between memory and frames.
+// Inside the media room: one reader and one writer for each kind of file, between bytes in memory and frames.
 #pragma once
 #include "media/media.h"
+
+// Bytes that grow. Zero-initialise; free with lm_bytes_free.
+typedef struct lm_bytes {
+    uint8_t *data;
+    size_t size, capacity;
+} lm_bytes;
+// Writes at any position; a gap before it reads as zeros. LM_MEMORY when memory is short.
+lm_status lm_bytes_write(lm_error *e, lm_bytes *b, size_t position, const void *data, size_t size);
+lm_status lm_bytes_insert(lm_error *e, lm_bytes *b, size_t position, const void *data, size_t size);
+void lm_bytes_free(lm_bytes *b);
 
 // Collects frames of one size. wanted 0: all, and more than LM_MAX_READ_FRAMES is a failure.
 typedef struct lm_clip_builder {
@@ -13,11 +23,48 @@ lm_status lm_builder_next(lm_error *e, lm_clip_builder *b, int width, int height
 bool lm_builder_full(const lm_clip_builder *b);
 // Moves the frames to *out when status is LM_OK, frees them otherwise; returns status, or LM_MEDIA for no frame at all.
 lm_status lm_builder_finish(lm_error *e, lm_clip_builder *b, lm_status status, lm_clip *out);
+
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height);
-// frames / seconds, or the whole number of frames a second that seconds, counted in ticks, was rounded from.
+// frames / seconds, or the whole number of frames a second that seconds, rounded to ticks, stands for.
 double lm_media_rate(int frames, double seconds, double tick);
+size_t lm_clip_frame_bytes(const lm_clip *c);
 
 bool lm_webp_is(const uint8_t *bytes, size_t size);
 lm_status lm_webp_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+// Lossless; one frame gives a still. xmp may be NULL.
+lm_status lm_webp_write(lm_error *e, const lm_clip *clip, const char *xmp, lm_bytes *out);
+// The XMP chunk as a string, NULL when there is none. Free with lm_free.
+lm_status lm_webp_read_xmp(lm_error *e, const uint8_t *bytes, size_t size, char **xmp);
 
+bool lm_npy_is(const uint8_t *bytes, size_t size);
+lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+lm_status lm_npy_write(lm_error *e, const lm_clip *clip, lm_bytes *out);
+
+typedef enum lm_av_kind { LM_AV_MP4, LM_AV_WEBM, LM_AV_GIF, LM_AV_PNG, LM_AV_APNG } lm_av_kind;
 lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+// The container's comment, NULL when there is none. Free with lm_free.
+lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment);
+// comment may be NULL; it is written to mp4 and webm only.
+lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const char *comment, lm_bytes *out);
+
+// Comments in PNG (iTXt) and GIF (comment extension): put in after the header, found anywhere.
+lm_status lm_png_insert_comment(lm_error *e, lm_bytes *png, const char *comment);
+lm_status lm_png_find_comment(lm_error *e, const uint8_t *bytes, size_t size, char **comment);
+lm_status lm_gif_insert_comment(lm_error *e, lm_bytes *gif, const char *comment);
+// A description as an XMP packet (dc:description), and back; *text is NULL when there is none.
+lm_status lm_xmp_make(lm_error *e, const char *text, char **xmp);
+lm_status lm_xmp_find(lm_error *e, const char *xmp, char **text);
+
+lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
+lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
+// Whether a folder can be written at path: LM_MEDIA when there is something there other than an empty folder.
+lm_status lm_folder_check(lm_error *e, const char *path);
+
+// recipe as indented JSON with a newline to the file path; LM_USAGE when it isn't a JSON object.
+lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);
+// Writes bytes to path, atomically.
+lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes);
+// Length of path up to and without its last '/' or several of them; "." when there is none. Free with lm_free.
+char *lm_path_parent(const char *path);
+
+enum { LM_MAX_FILE_BYTES = 1 << 30 };

@@ -16,8 +16,8 @@ static lm_status check_png_header(lm_error *e, const char *name, const uint8_t *
 lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
                                lm_clip *out) {
     *out = (lm_clip){0};
-    if (max_frames < 0) return lm_fail(e, LM_USAGE, "%s: asked for %d frames", name, max_frames);
-    if (!size) return lm_fail(e, LM_MEDIA, "%s: is empty", name);
+    if (max_frames < 0) return lm_fail(e, LM_USAGE, "%.200s: asked for %d frames", name, max_frames);
+    if (!size) return lm_fail(e, LM_MEDIA, "%.200s: is empty", name);
     LM_TRY(check_png_header(e, name, bytes, size));
     if (lm_webp_is(bytes, size)) return lm_webp_read(e, name, bytes, size, max_frames, out);
     return lm_av_read(e, name, bytes, size, max_frames, out);

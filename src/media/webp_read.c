@@ -9,7 +9,7 @@ bool lm_webp_is(const uint8_t *bytes, size_t size) {
 }
 
 static lm_status broken(lm_error *e, const char *name) {
-    return lm_fail(e, LM_MEDIA, "%s: a WebP file that is truncated or damaged", name);
+    return lm_fail(e, LM_MEDIA, "%.200s: a WebP file that is truncated or damaged", name);
 }
 
 static lm_status read_still(lm_error *e, lm_clip_builder *b, const uint8_t *bytes, size_t size,

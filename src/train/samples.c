@@ -69,7 +69,7 @@ static lm_status denoise(lm_error *e, void *user, const float *x, double time, f
 enum { COLUMNS = 10 };
 
 // Frames spread over the clip into row `row` of the sheet; pictures fill the rows from left to right.
-static void paste(const lm_clip *sheet, const float *x, int frames, int size, int index) {
+static void paste(const lm_clip *picture, const float *x, int frames, int size, int index) {
     int shown = frames > 1 ? COLUMNS : 1;
     for (int c = 0; c < shown; c++) {
         int f = shown > 1 ? (int)lround((double)c * (frames - 1) / (COLUMNS - 1)) : 0;
@@ -78,7 +78,7 @@ static void paste(const lm_clip *sheet, const float *x, int frames, int size, in
             for (int i = 0; i < size * 3; i++) {
                 float v = x[((int64_t)f * size + y) * size * 3 + i];
                 float level = (fminf(fmaxf(v, -1), 1) + 1) * 127.5f;
-                sheet->data[((int64_t)(row * size + y) * sheet->width + column * size) * 3 + i] =
+                picture->data[((int64_t)(row * size + y) * picture->width + column * size) * 3 + i] =
                     (uint8_t)lrintf(level);
             }
     }
@@ -118,7 +118,7 @@ static lm_status fill_sheet(lm_error *e, sheet *s, lm_clip *picture) {
     }
     for (int i = 0; i < t->cfg->sample_prompts.count && status == LM_OK; i++) {
         status = sample_one(e, s, t->cfg->sample_prompts.at[i], i, x);
-        if (status == LM_OK) paste(picture, x, t->batch.frames, t->batch.clips ? (int)t->cfg->size : 0, i);
+        if (status == LM_OK) paste(picture, x, t->batch.frames, (int)t->cfg->size, i);
     }
     lm_free(x);
     lm_free(zero);

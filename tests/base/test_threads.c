@@ -1,0 +1,129 @@
+// The pool runs every piece exactly once, on a thread it has, run after run.
+#include "base/threads.h"
+
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { PIECES = 5000 };
+
+typedef struct job {
+    atomic_int ran[PIECES];
+    atomic_int wrong; // pieces or threads out of range
+    int64_t pieces;
+    int threads;
+    int64_t plain[PIECES]; // written by a piece without a lock, read after the run
+    int64_t factor;
+} job;
+
+static void count_piece(void *context, int64_t piece, int thread) {
+    job *j = context;
+    if (piece < 0 || piece >= j->pieces || thread < 0 || thread >= j->threads) {
+        atomic_fetch_add(&j->wrong, 1);
+        return;
+    }
+    atomic_fetch_add(&j->ran[piece], 1);
+    j->plain[piece] = piece * j->factor;
+    if (piece % 64 == 0) sched_yield();
+}
+
+static void run_once(lm_pool *pool, job *j, int64_t pieces, int64_t factor) {
+    j->pieces = pieces;
+    j->threads = lm_pool_threads(pool);
+    j->factor = factor;
+    for (int i = 0; i < PIECES; i++) atomic_store(&j->ran[i], 0);
+    lm_pool_run(pool, pieces, count_piece, j);
+    assert_int_equal(atomic_load(&j->wrong), 0);
+    for (int64_t i = 0; i < PIECES; i++) {
+        assert_int_equal(atomic_load(&j->ran[i]), i < pieces);
+        if (i < pieces) assert_int_equal(j->plain[i], i * factor);
+    }
+}
+
+static void test_every_piece_once(void **state) {
+    (void)state;
+    static const int counts[] = {1, 2, 3, 4, 7, 16};
+    static const int64_t pieces[] = {0, 1, 2, 3, 15, 16, 17, 100, PIECES};
+    static job j;
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        lm_error e = {0};
+        lm_pool *pool;
+        assert_int_equal(lm_pool_create(&e, counts[c], &pool), LM_OK);
+        assert_int_equal(lm_pool_threads(pool), counts[c]);
+        for (int run = 0; run < 45; run++) run_once(pool, &j, pieces[run % 9], run + 1);
+        lm_pool_free(&pool);
+        assert_null(pool);
+    }
+}
+
+static void add_one(void *context, int64_t piece, int thread) {
+    (void)piece, (void)thread;
+    atomic_fetch_add((atomic_llong *)context, 1);
+}
+
+// Short runs in quick succession, and after rests that let the workers fall asleep.
+static void test_many_runs(void **state) {
+    (void)state;
+    for (int threads = 2; threads <= 4; threads++) {
+        lm_error e = {0};
+        lm_pool *pool;
+        atomic_llong sum = 0;
+        assert_int_equal(lm_pool_create(&e, threads, &pool), LM_OK);
+        for (int run = 1; run <= 3000; run++) {
+            lm_pool_run(pool, 5, add_one, &sum);
+            assert_int_equal(atomic_load(&sum), run * 5);
+            if (run % 500 == 0) usleep(2000);
+        }
+        lm_pool_free(&pool);
+    }
+}
+
+static void test_several_pools(void **state) {
+    (void)state;
+    lm_error e = {0};
+    lm_pool *pools[3];
+    atomic_llong sum = 0;
+    for (int i = 0; i < 3; i++) assert_int_equal(lm_pool_create(&e, i + 1, &pools[i]), LM_OK);
+    for (int run = 0; run < 100; run++)
+        for (int i = 0; i < 3; i++) lm_pool_run(pools[i], 10, add_one, &sum);
+    assert_int_equal(atomic_load(&sum), 3000);
+    for (int i = 0; i < 3; i++) lm_pool_free(&pools[i]);
+    for (int i = 0; i < 50; i++) { // never used
+        assert_int_equal(lm_pool_create(&e, 3, &pools[0]), LM_OK);
+        lm_pool_free(&pools[0]);
+    }
+    lm_pool_free(&pools[0]); // NULL by now
+}
+
+static void test_processors(void **state) {
+    (void)state;
+    lm_error e = {0};
+    lm_pool *pool;
+    assert_in_range(lm_processors(), 1, 1 << 16);
+    assert_int_equal(lm_pool_create(&e, 0, &pool), LM_OK);
+    assert_int_equal(lm_pool_threads(pool), lm_processors());
+    lm_pool_free(&pool);
+    cpu_set_t before, one;
+    assert_int_equal(sched_getaffinity(0, sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&one) == 0; i++)
+        if (CPU_ISSET(i, &before)) CPU_SET(i, &one);
+    assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+    assert_int_equal(lm_processors(), 1);
+    assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_piece_once),
+        cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_several_pools),
+        cmocka_unit_test(test_processors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
