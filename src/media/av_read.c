@@ -113,7 +113,8 @@ static lm_status to_rgb(lm_error *e, reader *r, bool alpha) {
                              sws_getCoefficients(SWS_CS_ITU601), 1, 0, 1 << 16, 1 << 16);
     int rows =
         sws_scale(r->scaler, (const uint8_t *const *)f->data, f->linesize, 0, f->height, rgb->data, rgb->linesize);
-    return rows == f->height ? LM_OK : lm_fail(e, LM_MEDIA, "%.200s: its pixels can't be converted to RGB", r->frames.name);
+    return rows == f->height ? LM_OK
+                             : lm_fail(e, LM_MEDIA, "%.200s: its pixels can't be converted to RGB", r->frames.name);
 }
 
 // How decoded pixel (x, y) goes to the shown picture: first swapped, then mirrored.
@@ -205,23 +206,14 @@ static double find_rate(const reader *r) {
     return lm_media_rate(r->frames.clip.frames, (double)r->duration * tick, tick);
 }
 
-// GIF and palette pictures are decoded with alpha whether or not they use it.
-static void drop_unused_alpha(reader *r) {
-    lm_clip *c = &r->frames.clip;
-    if (c->channels != 4 || (r->codec->pix_fmt != AV_PIX_FMT_PAL8 && r->codec->codec_id != AV_CODEC_ID_GIF)) return;
-    size_t pixels = (size_t)c->frames * (size_t)c->width * (size_t)c->height;
-    for (size_t i = 0; i < pixels; i++)
-        if (c->data[i * 4 + 3] != 255) return;
-    for (size_t i = 0; i < pixels; i++) memmove(c->data + i * 3, c->data + i * 4, 3);
-    c->channels = 3;
-}
-
 static lm_status read_all(lm_error *e, reader *r) {
     LM_TRY(open_container(e, r));
     LM_TRY(open_decoder(e, r));
     LM_TRY(decode_all(e, r));
     r->frames.clip.fps = find_rate(r);
-    drop_unused_alpha(r);
+    // decoded with alpha whether or not they use it
+    if (r->codec->pix_fmt == AV_PIX_FMT_PAL8 || r->codec->codec_id == AV_CODEC_ID_GIF)
+        lm_clip_drop_unused_alpha(&r->frames.clip);
     return LM_OK;
 }
 

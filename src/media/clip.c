@@ -28,11 +28,22 @@ lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int chan
     return LM_OK;
 }
 
-size_t lm_clip_frame_bytes(const lm_clip *c) { return (size_t)c->width * (size_t)c->height * (size_t)c->channels; }
+size_t lm_clip_frame_bytes(const lm_clip *c) {
+    return (size_t)c->width * (size_t)c->height * (size_t)c->channels;
+}
 
 void lm_clip_free(lm_clip *c) {
     lm_free(c->data);
     *c = (lm_clip){0};
+}
+
+void lm_clip_drop_unused_alpha(lm_clip *c) {
+    if (c->channels != 4) return;
+    size_t pixels = (size_t)c->frames * (size_t)c->width * (size_t)c->height;
+    for (size_t i = 0; i < pixels; i++)
+        if (c->data[i * 4 + 3] != 255) return;
+    for (size_t i = 0; i < pixels; i++) memmove(c->data + i * 3, c->data + i * 4, 3);
+    c->channels = 3;
 }
 
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height) {
@@ -66,8 +77,9 @@ lm_status lm_builder_next(lm_error *e, lm_clip_builder *b, int width, int height
         c->width = width, c->height = height, c->channels = channels;
     }
     if (width != c->width || height != c->height)
-        return lm_fail(e, LM_MEDIA, "%.200s: frame %d is %d x %d, those before it are %d x %d; all must be the same size",
-                       b->name, c->frames + 1, width, height, c->width, c->height);
+        return lm_fail(e, LM_MEDIA,
+                       "%.200s: frame %d is %d x %d, those before it are %d x %d; all must be the same size", b->name,
+                       c->frames + 1, width, height, c->width, c->height);
     if (channels != c->channels)
         return lm_fail(e, LM_MEDIA, "%.200s: frame %d has %d channels, those before it have %d", b->name, c->frames + 1,
                        channels, c->channels);

@@ -28,6 +28,7 @@ lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int6
 // frames / seconds, or the whole number of frames a second that seconds, rounded to ticks, stands for.
 double lm_media_rate(int frames, double seconds, double tick);
 size_t lm_clip_frame_bytes(const lm_clip *c);
+void lm_clip_drop_unused_alpha(lm_clip *c); // RGBA to RGB when every pixel is opaque
 
 bool lm_webp_is(const uint8_t *bytes, size_t size);
 lm_status lm_webp_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
@@ -48,6 +49,7 @@ lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes
 lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const char *comment, lm_bytes *out);
 
 // Comments in PNG (iTXt) and GIF (comment extension): put in after the header, found anywhere.
+bool lm_png_is(const uint8_t *bytes, size_t size);
 lm_status lm_png_insert_comment(lm_error *e, lm_bytes *png, const char *comment);
 lm_status lm_png_find_comment(lm_error *e, const uint8_t *bytes, size_t size, char **comment);
 lm_status lm_gif_insert_comment(lm_error *e, lm_bytes *gif, const char *comment);
@@ -60,11 +62,12 @@ lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, co
 // Whether a folder can be written at path: LM_MEDIA when there is something there other than an empty folder.
 lm_status lm_folder_check(lm_error *e, const char *path);
 
-// recipe as indented JSON with a newline to the file path; LM_USAGE when it isn't a JSON object.
+lm_status lm_recipe_check(lm_error *e, const char *recipe); // LM_USAGE when it isn't a JSON object
+// recipe as indented JSON with a newline to the file path.
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);
 // Writes bytes to path, atomically.
 lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes);
-// Length of path up to and without its last '/' or several of them; "." when there is none. Free with lm_free.
+// The folder that holds path, which may end in slashes; NULL when memory is short. Free with lm_free.
 char *lm_path_parent(const char *path);
 
 enum { LM_MAX_FILE_BYTES = 1 << 30 };

@@ -7,9 +7,9 @@
 
 typedef struct lm_clip {
     int frames, width, height;
-    int channels;    // 3: RGB; 4: RGBA, alpha straight
-    double fps;      // 0 for a picture
-    uint8_t *data;   // frames x height x width x channels
+    int channels;  // 3: RGB; 4: RGBA, alpha straight
+    double fps;    // 0 for a picture
+    uint8_t *data; // frames x height x width x channels
 } lm_clip;
 void lm_clip_free(lm_clip *c); // frees data, zeroes the struct
 lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int channels, lm_clip *out);
@@ -21,14 +21,16 @@ enum { LM_MAX_SIDE = 8192, LM_MAX_READ_FRAMES = 4096 };
 // sizes are checked before frames are allocated.
 lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
 // The same from memory (training shards). name is for messages.
-lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
+                               lm_clip *out);
 
 // How a clip was made; stored in the container's comment and in FILE.json, see recipe.h. json is a compact JSON object.
-// Writes by the file ending: .mp4 .webm .gif .png (one frame) .apng .webp .npy, or a folder of PNG frames when path ends
-// in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL.
-// LM_MEDIA: unknown ending, unwritable place, full disk.
+// Writes by the file ending: .mp4 .webm .gif .png (one frame) .apng .webp .npy, or a folder of PNG frames when path
+// ends in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL. LM_MEDIA: unknown
+// ending, unwritable place, full disk.
 lm_status lm_media_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
-// LM_USAGE when path's ending is none of the above, and LM_MEDIA when its folder can't be written to: asked before a long run.
+// LM_USAGE when path's ending is none of the above, and LM_MEDIA when its folder can't be written to: asked before a
+// long run.
 lm_status lm_media_check_output(lm_error *e, const char *path);
 // The recipe in a file's container, or else beside it; *json is NULL when there is none. Free with lm_free.
 lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json);

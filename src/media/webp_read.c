@@ -38,6 +38,7 @@ static lm_status read_frames(lm_error *e, lm_clip_builder *b, WebPAnimDecoder *d
         LM_TRY(lm_builder_next(e, b, (int)info.canvas_width, (int)info.canvas_height, alpha ? 4 : 3, &frame));
         copy_pixels(frame, canvas, (size_t)info.canvas_width * info.canvas_height, alpha ? 4 : 3);
     }
+    lm_clip_drop_unused_alpha(&b->clip); // frames may use it only to leave pixels as they were
     b->clip.fps = lm_media_rate(b->clip.frames, end_ms / 1000.0, 0.001);
     return LM_OK;
 }

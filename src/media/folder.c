@@ -1,0 +1,149 @@
+#include "media/coding.h"
+#include "base/files.h"
+#include "base/memory.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Hidden files and recipes are no frames.
+static int is_frame(const struct dirent *d) {
+    size_t n = strlen(d->d_name);
+    return d->d_name[0] != '.' && !(n > 5 && !strcmp(d->d_name + n - 5, ".json"));
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static lm_status read_picture(lm_error *e, lm_clip_builder *b, const char *folder, const char *file) {
+    char *path = lm_format("%s/%s", folder, file);
+    if (!path) return lm_fail_memory(e, 0, "a path");
+    uint8_t *bytes = NULL, *frame;
+    size_t size;
+    lm_clip picture = {0};
+    lm_status status = lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size);
+    if (status == LM_OK) status = lm_media_read_memory(e, path, bytes, size, 1, &picture);
+    b->name = path;
+    if (status == LM_OK) status = lm_builder_next(e, b, picture.width, picture.height, picture.channels, &frame);
+    if (status == LM_OK) memcpy(frame, picture.data, lm_clip_frame_bytes(&picture));
+    b->name = folder;
+    lm_clip_free(&picture);
+    lm_free(bytes);
+    lm_free(path);
+    return status;
+}
+
+// The pictures of a folder in order of their names (bytes), one frame each.
+lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip *out) {
+    struct dirent **names;
+    int count = scandir(path, &names, is_frame, by_name);
+    if (count < 0) return lm_fail(e, LM_MEDIA, "can't read the folder '%.200s': %m", path);
+    lm_clip_builder b = {.name = path, .wanted = max_frames};
+    lm_status status = LM_OK;
+    for (int i = 0; i < count; i++) {
+        if (status == LM_OK && !lm_builder_full(&b)) status = read_picture(e, &b, path, names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+    return lm_builder_finish(e, &b, status, out);
+}
+
+static bool is_empty(const char *path) {
+    DIR *d = opendir(path);
+    if (!d) return false;
+    int entries = 0;
+    while (readdir(d)) entries++;
+    closedir(d);
+    return entries <= 2; // itself and its parent
+}
+
+lm_status lm_folder_check(lm_error *e, const char *path) {
+    struct stat info;
+    if (stat(path, &info)) return LM_OK; // not there yet
+    if (!S_ISDIR(info.st_mode)) return lm_fail(e, LM_MEDIA, "can't write '%.200s': a file has that name", path);
+    if (!is_empty(path))
+        return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': the folder is not empty; name a new one", path);
+    return LM_OK;
+}
+
+static lm_status write_frame(lm_error *e, const char *folder, const lm_clip *clip, int i) {
+    lm_clip one = *clip;
+    one.frames = 1;
+    one.data = clip->data + (size_t)i * lm_clip_frame_bytes(clip);
+    lm_bytes png = {0};
+    char *path = lm_format("%s/frame-%04d.png", folder, i + 1);
+    lm_status status = path ? lm_av_write(e, LM_AV_PNG, &one, NULL, &png) : lm_fail_memory(e, 0, "a path");
+    if (status == LM_OK) status = lm_media_store(e, path, &png);
+    lm_bytes_free(&png);
+    lm_free(path);
+    return status;
+}
+
+static lm_status write_files(lm_error *e, const char *folder, const lm_clip *clip, const char *recipe) {
+    for (int i = 0; i < clip->frames; i++) LM_TRY(write_frame(e, folder, clip, i));
+    if (!recipe) return LM_OK;
+    char *path = lm_format("%s/recipe.json", folder);
+    lm_status status = path ? lm_recipe_write_beside(e, path, recipe) : lm_fail_memory(e, 0, "a path");
+    lm_free(path);
+    return status;
+}
+
+static void remove_folder(const char *path) {
+    DIR *d = opendir(path);
+    for (const struct dirent *entry; d && (entry = readdir(d));)
+        if (entry->d_name[0] != '.') unlinkat(dirfd(d), entry->d_name, 0);
+    if (d) closedir(d);
+    rmdir(path);
+}
+
+static void sync_folder(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return; // an unreadable parent: the rename has happened all the same
+    fsync(fd);
+    close(fd);
+}
+
+// The frames go to a new folder beside path, which then takes the place of path, an empty folder.
+static lm_status write_beside(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
+    char *temporary = lm_format("%s.XXXXXX", path), *parent = lm_path_parent(path);
+    lm_status status = LM_OK;
+    struct stat info;
+    if (!temporary || !parent)
+        status = lm_fail_memory(e, 0, "a path");
+    else if (stat(path, &info) || !mkdtemp(temporary))
+        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
+    else {
+        status = write_files(e, temporary, clip, recipe);
+        if (status == LM_OK && (chmod(temporary, info.st_mode & 07777) || rename(temporary, path)))
+            status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
+        if (status == LM_OK)
+            sync_folder(parent);
+        else
+            remove_folder(temporary);
+    }
+    lm_free(temporary);
+    lm_free(parent);
+    return status;
+}
+
+// frame-0001.png, ... and recipe.json. path may end in slashes.
+lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
+    LM_TRY(lm_folder_check(e, path));
+    char *target = lm_strdup(path);
+    if (!target) return lm_fail_memory(e, 0, "a path");
+    for (size_t n = strlen(target); n > 1 && target[n - 1] == '/';) target[--n] = 0;
+    bool made = !mkdir(target, 0777);
+    lm_status status = LM_OK;
+    if (!made && errno != EEXIST)
+        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
+    else
+        status = write_beside(e, target, clip, recipe);
+    if (status != LM_OK && made) rmdir(target);
+    lm_free(target);
+    return status;
+}

@@ -1,0 +1,104 @@
+#include "media/coding.h"
+#include "base/files.h"
+#include "base/memory.h"
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_RECIPE_BYTES = 1 << 20 };
+
+// *object is NULL when text isn't a JSON object.
+static json_t *parse(const char *text) {
+    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (json_is_object(object)) return object;
+    json_decref(object);
+    return NULL;
+}
+
+lm_status lm_recipe_check(lm_error *e, const char *recipe) {
+    json_t *object = parse(recipe);
+    if (!object) return lm_fail(e, LM_USAGE, "a recipe must be a JSON object, not '%.80s'", recipe);
+    json_decref(object);
+    return LM_OK;
+}
+
+lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe) {
+    LM_TRY(lm_recipe_check(e, recipe));
+    json_t *object = parse(recipe);
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
+    json_decref(object);
+    lm_bytes bytes = {0};
+    lm_status status = text ? lm_bytes_write(e, &bytes, 0, text, strlen(text)) : lm_fail_memory(e, 0, "a recipe");
+    if (status == LM_OK) status = lm_bytes_write(e, &bytes, bytes.size, "\n", 1);
+    if (status == LM_OK) status = lm_media_store(e, path, &bytes);
+    lm_bytes_free(&bytes);
+    free(text);
+    return status;
+}
+
+// What a file's container says of itself, NULL for nothing.
+static lm_status read_container(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **text) {
+    *text = NULL;
+    if (lm_npy_is(bytes, size)) return LM_OK;
+    if (lm_png_is(bytes, size)) return lm_png_find_comment(e, bytes, size, text);
+    if (!lm_webp_is(bytes, size)) return lm_av_read_comment(e, path, bytes, size, text);
+    char *xmp;
+    LM_TRY(lm_webp_read_xmp(e, bytes, size, &xmp));
+    lm_status status = xmp ? lm_xmp_find(e, xmp, text) : LM_OK;
+    lm_free(xmp);
+    return status;
+}
+
+static lm_status read_inside(lm_error *e, const char *path, char **text) {
+    uint8_t *bytes;
+    size_t size;
+    *text = NULL;
+    LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
+    lm_status status = size ? read_container(e, path, bytes, size, text) : LM_OK;
+    lm_free(bytes);
+    return status;
+}
+
+static lm_status read_beside(lm_error *e, const char *path, char **text) {
+    *text = NULL;
+    struct stat info;
+    if (stat(path, &info)) return LM_OK;
+    size_t size;
+    return lm_file_read(e, path, MAX_RECIPE_BYTES, LM_MEDIA, (uint8_t **)text, &size);
+}
+
+// text as compact JSON, NULL when it isn't a recipe. Frees text.
+static lm_status compact(lm_error *e, char *text, char **out) {
+    *out = NULL;
+    json_t *object = text ? parse(text) : NULL;
+    lm_free(text);
+    if (!object) return LM_OK;
+    char *dumped = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    json_decref(object);
+    *out = dumped ? lm_strdup(dumped) : NULL;
+    free(dumped);
+    return *out ? LM_OK : lm_fail_memory(e, 0, "a recipe");
+}
+
+// A comment that isn't a JSON object is somebody else's, and the file beside is looked at.
+lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json) {
+    *json = NULL;
+    struct stat info;
+    if (stat(path, &info)) return lm_fail(e, LM_MEDIA, "can't read '%.200s': %m", path);
+    char *text;
+    if (!S_ISDIR(info.st_mode)) {
+        LM_TRY(read_inside(e, path, &text));
+        LM_TRY(compact(e, text, json));
+        if (*json) return LM_OK;
+    }
+    char *beside = lm_format(S_ISDIR(info.st_mode) ? "%s/recipe.json" : "%s.json", path);
+    if (!beside) return lm_fail_memory(e, 0, "a path");
+    lm_status status = read_beside(e, beside, &text);
+    bool found = status == LM_OK && text;
+    if (found) status = compact(e, text, json);
+    if (found && status == LM_OK && !*json)
+        status = lm_fail(e, LM_MEDIA, "'%.200s' is no recipe: it must hold a JSON object", beside);
+    lm_free(beside);
+    return status;
+}
