@@ -95,7 +95,7 @@ LUMIERE_API lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m
 // The recipe of such a run, a compact JSON object: prompt, seed, settings, model name and hash, version, precision.
 // extra: further members as a JSON object, or NULL. Free with lumiere_string_free.
 LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                                   char **json);
+                                                   const char *extra, char **json);
 LUMIERE_API void lumiere_string_free(char **s);
 
 LUMIERE_API void lumiere_clip_free(lumiere_clip **clip);
@@ -110,6 +110,9 @@ LUMIERE_API lumiere_status lumiere_clip_read(lumiere_context *c, const char *pat
 LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path, const char *recipe);
 LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run
 LUMIERE_API lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json); // *json NULL: none
+// What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts), "weights" (a
+// .safetensors file: tensors, metadata) or "clip" (frames, size, rate, recipe). Free with lumiere_string_free.
+LUMIERE_API lumiere_status lumiere_describe(lumiere_context *c, const char *path, char **json);
 
 // Training. run: a YAML file, see docs/training.md; set: "key=value" overrides. resume: go on from the checkpoint of the run's folder.
 // log receives one line of text at a time, without a newline.

@@ -1,0 +1,54 @@
+// lumiere bench: what this machine gives.
+#include "commands.h"
+
+#include <stdio.h>
+
+typedef struct settings {
+    machine_settings machine;
+    const char *rows;
+    int repeat;
+    bool json, nodes;
+} settings;
+
+#define AT(member) offsetof(settings, member)
+static const option_row rows[] = {
+    {"rows", 0, OPTION_TEXT, AT(rows), "LIST", "of forward, image and video (default: all, separated by commas)", 0, 0,
+     0},
+    {"repeat", 0, OPTION_INT, AT(repeat), "N", "runs of each, after one that does not count (default: 5)", 1, 1000, 0},
+    {"nodes", 0, OPTION_FLAG, AT(nodes), NULL, "a line for every node: its kernel and time", 0, 0, 0},
+    {"json", 0, OPTION_FLAG, AT(json), NULL, "a line of JSON for every row", 0, 0, 0},
+    OPTION_THREADS,
+    OPTION_PRECISION,
+    OPTION_DEVICE,
+    {.name = NULL},
+};
+
+static void on_line(void *user, const char *text) {
+    (void)user;
+    printf("%s\n", text);
+    fflush(stdout);
+}
+
+static int run(const command *c, int argc, char **argv) {
+    settings s = {.rows = "forward,image,video", .repeat = 5};
+    int code = options_parse(c, argc, argv, &s, NULL);
+    if (code != GO_ON) return code;
+    lumiere_context *context = open_context(&s.machine, &code);
+    if (!context) return code;
+    const lumiere_bench_options o = {.rows = s.rows, .repeat = s.repeat, .json = s.json, .nodes = s.nodes};
+    lumiere_status status = lumiere_bench(context, &o, on_line, NULL);
+    code = status == LUMIERE_OK ? 0 : report_failure(context, status);
+    lumiere_context_free(&context);
+    return code;
+}
+
+const command command_bench = {
+    "bench",
+    "",
+    "Times the default network on this machine.",
+    "forward: the base network once, 80 frames of 64x64. image: a training step with 64 pictures of 32x32.\n"
+    "video: a training step with one clip of 80 frames of 64x64, image weights frozen. Weights are random.",
+    rows,
+    0,
+    run,
+};

@@ -1,0 +1,127 @@
+// lumiere inspect: what a clip, a model folder or a weight file holds.
+#include "commands.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct settings {
+    bool as_args, json;
+} settings;
+
+static const option_row rows[] = {
+    {"as-args", 0, OPTION_FLAG, offsetof(settings, as_args), NULL, "print the command line that makes the clip again",
+     0, 0, 0},
+    {"json", 0, OPTION_FLAG, offsetof(settings, json), NULL, "print JSON", 0, 0, 0},
+    {.name = NULL},
+};
+
+// Recipe member and option, in the order they are printed.
+static const struct {
+    const char *member, *option;
+} recipe_options[] = {
+    {"prompt", "prompt"},       {"negative_prompt", "negative-prompt"},
+    {"seed", "seed"},           {"clip", "clip"},
+    {"frames", "video-frames"}, {"width", "width"},
+    {"height", "height"},       {"fps", "fps"},
+    {"steps", "steps"},         {"cfg_scale", "cfg-scale"},
+    {"sampler", "sampler"},     {"dynamic_threshold", "dynamic-threshold"},
+    {"precision", "precision"}, {"model_folder", "model"},
+};
+
+// Within single quotes, as a shell reads it back.
+static void print_quoted(const char *text) {
+    putchar('\'');
+    for (; *text; text++) {
+        if (*text == '\'')
+            fputs("'\\''", stdout);
+        else
+            putchar(*text);
+    }
+    putchar('\'');
+}
+
+static int print_arguments(const json_t *recipe, const char *path) {
+    if (!json_is_object(recipe)) return complain(5, "%s has no recipe; it was not made by lumiere generate", path);
+    fputs("lumiere generate", stdout);
+    for (size_t i = 0; i < sizeof recipe_options / sizeof *recipe_options; i++) {
+        const json_t *value = json_object_get(recipe, recipe_options[i].member);
+        if (!value) continue;
+        printf(" --%s=", recipe_options[i].option);
+        if (json_is_string(value))
+            print_quoted(json_string_value(value));
+        else if (json_is_integer(value))
+            printf("%lld", (long long)json_integer_value(value));
+        else
+            printf("%.15g", json_number_value(value));
+    }
+    putchar('\n');
+    return 0;
+}
+
+static void print_scalar(const json_t *value) {
+    if (json_is_string(value)) {
+        printf("%s\n", json_string_value(value));
+        return;
+    }
+    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15));
+    printf("%s\n", text ? text : "");
+    free(text);
+}
+
+static bool is_short(const json_t *value) {
+    return !json_is_object(value) || json_object_size(value) == 0;
+}
+
+static void print_object(const json_t *object, int indent) {
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value) {
+        printf("%*s%s:%s", indent, "", key, is_short(value) ? " " : "\n");
+        if (is_short(value))
+            print_scalar(value);
+        else
+            print_object(value, indent + 2);
+    }
+}
+
+static int print_description(const settings *s, const char *path, const char *text) {
+    json_t *description = json_loads(text, 0, NULL);
+    if (!description) return complain(1, "%s could not be described", path);
+    int code = 0;
+    if (s->as_args)
+        code = print_arguments(json_object_get(description, "recipe"), path);
+    else if (s->json)
+        printf("%s\n", text);
+    else
+        print_object(description, 0);
+    json_decref(description);
+    return code;
+}
+
+static int run(const command *c, int argc, char **argv) {
+    settings s = {0};
+    const char *path;
+    int code = options_parse(c, argc, argv, &s, &path);
+    if (code != GO_ON) return code;
+    if (!path) return complain(2, "inspect: no file; name a clip, a model folder or a .safetensors file");
+    lumiere_context *context = open_context(&(machine_settings){.threads = 1}, &code);
+    if (!context) return code;
+    char *text = NULL;
+    lumiere_status status = lumiere_describe(context, path, &text);
+    code = status == LUMIERE_OK ? print_description(&s, path, text) : report_failure(context, status);
+    lumiere_string_free(&text);
+    lumiere_context_free(&context);
+    return code;
+}
+
+const command command_inspect = {
+    "inspect",
+    "PATH",
+    "Says what a clip, a model folder or a weight file holds.",
+    "For a clip that lumiere made: how it was made.",
+    rows,
+    1,
+    run,
+};

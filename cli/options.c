@@ -1,0 +1,214 @@
+#include "options.h"
+
+#include "commands.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_OPTIONS = 40, LONG_ONLY = 256, HELP = 1000 };
+
+int complain(int code, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    fputs("lumiere: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    return code;
+}
+
+static int smallest(int a, int b, int c) {
+    return a < b ? (a < c ? a : c) : (b < c ? b : c);
+}
+
+// Levenshtein distance of words of at most 31 letters.
+static int distance(const char *a, const char *b) {
+    size_t n = strlen(a), m = strlen(b);
+    int row[32];
+    if (n > 31 || m > 31) return INT_MAX;
+    for (size_t j = 0; j <= m; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= n; i++) {
+        int corner = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= m; j++) {
+            int above = row[j];
+            row[j] = smallest(above + 1, row[j - 1] + 1, corner + (a[i - 1] != b[j - 1]));
+            corner = above;
+        }
+    }
+    return row[m];
+}
+
+const char *nearest_word(const char *word, const char *const *candidates) {
+    const char *best = NULL;
+    int nearest = (int)strlen(word) / 3 + 1;
+    for (; *candidates; candidates++) {
+        bool begins = strlen(word) >= 3 && strstr(*candidates, word); // "frames" for "video-frames"
+        int d = begins ? 1 : distance(word, *candidates);
+        if (d <= nearest && (!best || d < nearest)) {
+            best = *candidates;
+            nearest = d;
+        }
+    }
+    return best;
+}
+
+static int count_rows(const option_row *rows) {
+    int n = 0;
+    while (rows[n].name) n++;
+    return n;
+}
+
+static int unknown_option(const command *c, const char *word) {
+    char name[64];
+    snprintf(name, sizeof name, "%s", word + strspn(word, "-"));
+    name[strcspn(name, "=")] = 0;
+    const char *names[MAX_OPTIONS + 2] = {"help"};
+    for (int i = 0; c->options[i].name && i < MAX_OPTIONS; i++) names[i + 1] = c->options[i].name;
+    const char *near = !strncmp(word, "--", 2) ? nearest_word(name, names) : NULL;
+    if (near) return complain(2, "%s: unknown option %s; did you mean --%s?", c->name, word, near);
+    return complain(2, "%s: unknown option %s; see lumiere help %s", c->name, word, c->name);
+}
+
+static bool is_choice(const char *choices, const char *value) {
+    size_t n = strlen(value);
+    for (const char *p = choices; n && p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+        if (!strncmp(p, value, n) && (p[n] == '|' || p[n] == 0)) return true;
+    return false;
+}
+
+static int set_number(const option_row *o, const char *text, void *to) {
+    char *end;
+    errno = 0;
+    double v = strtod(text, &end);
+    bool whole = o->kind == OPTION_INT, ok = *text && !*end && !errno && v >= o->least && v <= o->most;
+    if (!ok || (whole && v != floor(v)))
+        return complain(2, "--%s is \"%.40s\"; it must be a %snumber from %.10g to %.10g", o->name, text,
+                        whole ? "whole " : "", o->least, o->most);
+    if (whole)
+        *(int *)to = (int)v;
+    else
+        *(double *)to = v;
+    return GO_ON;
+}
+
+static int set_seed(const option_row *o, const char *text, void *to) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (!*text || *end || errno)
+        return complain(2, "--%s is \"%.40s\"; it must be a whole number below 2^63", o->name, text);
+    *(int64_t *)to = v;
+    return GO_ON;
+}
+
+static int add_to_list(const option_row *o, const char *text, text_list *list) {
+    if (list->count == MAX_LIST) return complain(2, "--%s is given more than %d times", o->name, MAX_LIST);
+    list->items[list->count++] = text;
+    return GO_ON;
+}
+
+static int set_value(const option_row *o, const char *text, char *settings) {
+    void *to = settings + o->offset;
+    if (o->given) *(bool *)(settings + o->given) = true;
+    switch (o->kind) {
+    case OPTION_FLAG:
+        *(bool *)to = true;
+        return GO_ON;
+    case OPTION_LIST:
+        return add_to_list(o, text, to);
+    case OPTION_INT:
+    case OPTION_NUMBER:
+        return set_number(o, text, to);
+    case OPTION_SEED:
+        return set_seed(o, text, to);
+    case OPTION_CHOICE:
+        if (!is_choice(o->argument, text))
+            return complain(2, "--%s is \"%.40s\"; it must be one of %s", o->name, text, o->argument);
+        break;
+    case OPTION_TEXT:
+        break;
+    }
+    *(const char **)to = text;
+    return GO_ON;
+}
+
+static void fill_getopt(const option_row *rows, int n, struct option *longs, char *shorts) {
+    *shorts++ = ':';
+    *shorts++ = 'h';
+    longs[n] = (struct option){"help", no_argument, NULL, 'h'};
+    longs[n + 1] = (struct option){0};
+    for (int i = 0; i < n; i++) {
+        bool takes = rows[i].kind != OPTION_FLAG;
+        longs[i] = (struct option){rows[i].name, takes ? required_argument : no_argument, NULL,
+                                   rows[i].letter ? rows[i].letter : LONG_ONLY + i};
+        if (!rows[i].letter) continue;
+        *shorts++ = rows[i].letter;
+        if (takes) *shorts++ = ':';
+    }
+    *shorts = 0;
+}
+
+static int row_of(const option_row *rows, int n, int code) {
+    for (int i = 0; i < n; i++)
+        if (code == (rows[i].letter ? rows[i].letter : LONG_ONLY + i)) return i;
+    return -1;
+}
+
+static int take_arguments(const command *c, int argc, char **argv, const char **arguments) {
+    for (int i = 0; i < c->most_arguments; i++) arguments[i] = i < argc ? argv[i] : NULL;
+    if (argc <= c->most_arguments) return GO_ON;
+    return complain(2, "%s: one argument too many: \"%.60s\"%s", c->name, argv[c->most_arguments],
+                    c->most_arguments ? " (a prompt or name with spaces needs quotes)" : "");
+}
+
+int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments) {
+    struct option longs[MAX_OPTIONS + 2];
+    char shorts[2 * MAX_OPTIONS + 4];
+    int n = count_rows(c->options);
+    fill_getopt(c->options, n, longs, shorts);
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int before = optind, code = getopt_long(argc, argv, shorts, longs, NULL);
+        if (code == -1) break;
+        if (code == 'h') {
+            options_help(c);
+            return 0;
+        }
+        const char *word = argv[optind > before ? optind - 1 : before];
+        if (code == '?') {
+            char letter[3] = {'-', (char)optopt, 0};
+            return unknown_option(c, optopt > 0 && optopt < 128 && strncmp(word, "--", 2) ? letter : word);
+        }
+        if (code == ':') return complain(2, "%s: %s needs a value; see lumiere help %s", c->name, word, c->name);
+        int status = set_value(&c->options[row_of(c->options, n, code)], optarg, settings);
+        if (status != GO_ON) return status;
+    }
+    return take_arguments(c, argc - optind, argv + optind, arguments);
+}
+
+static void print_row(const option_row *o) {
+    char left[80], letter[4] = "   ";
+    if (o->letter) snprintf(letter, sizeof letter, "-%c,", o->letter);
+    snprintf(left, sizeof left, "%s --%s%s%s", letter, o->name, o->kind == OPTION_FLAG ? "" : " ",
+             o->kind == OPTION_FLAG ? "" : o->argument);
+    if (strlen(left) > 32)
+        printf("  %s\n  %-32s  %s\n", left, "", o->help);
+    else
+        printf("  %-32s  %s\n", left, o->help);
+}
+
+void options_help(const command *c) {
+    printf("usage: lumiere %s%s%s [options]\n\n%s\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
+    if (*c->details) printf("\n%s\n", c->details);
+    printf("\n");
+    for (const option_row *o = c->options; o->name; o++) print_row(o);
+    print_row(&(option_row){"help", 'h', OPTION_FLAG, 0, "", "this text", 0, 0, 0});
+}

@@ -1,0 +1,71 @@
+// One table per command that parses its options and prints its help.
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum option_kind {
+    OPTION_FLAG,   // bool
+    OPTION_TEXT,   // const char *
+    OPTION_LIST,   // text_list; may be given several times
+    OPTION_INT,    // int within [least, most]
+    OPTION_SEED,   // int64_t; negative: pick one
+    OPTION_NUMBER, // double within [least, most]
+    OPTION_CHOICE, // const char *, one of those in argument, separated by '|'
+} option_kind;
+
+typedef struct option_row {
+    const char *name;
+    char letter; // 0: none
+    option_kind kind;
+    size_t offset;        // of the value in the command's settings
+    const char *argument; // "N", "FILE", "auto|fp32|bf16"
+    const char *help;
+    double least, most;
+    size_t given; // offset of a bool that becomes true; 0: none
+} option_row;
+
+enum { MAX_LIST = 64 };
+typedef struct text_list {
+    const char *items[MAX_LIST];
+    int count;
+} text_list;
+
+typedef struct command {
+    const char *name, *arguments, *summary, *details;
+    const option_row *options; // ends with a row without a name
+    int most_arguments;        // that are not options
+    int (*run)(const struct command *c, int argc, char **argv);
+} command;
+
+// Options that every command which computes has; first in its settings.
+typedef struct machine_settings {
+    const char *device, *precision;
+    int threads;
+} machine_settings;
+#define OPTION_THREADS                                                                                                 \
+    {                                                                                                                  \
+        .name = "threads", .letter = 't', .kind = OPTION_INT, .offset = offsetof(machine_settings, threads),           \
+        .argument = "N", .help = "threads to compute with (default: all processors)", .least = 1, .most = 4096         \
+    }
+#define OPTION_PRECISION                                                                                               \
+    {                                                                                                                  \
+        .name = "precision", .kind = OPTION_CHOICE, .offset = offsetof(machine_settings, precision),                   \
+        .argument = "auto|fp32|bf16", .help = "arithmetic; auto is what is fastest here (default)"                     \
+    }
+#define OPTION_DEVICE                                                                                                  \
+    {                                                                                                                  \
+        .name = "device", .kind = OPTION_CHOICE, .offset = offsetof(machine_settings, device),                         \
+        .argument = "cpu|reference", .help = "what computes; reference is plain C and slow (default: cpu)"             \
+    }
+
+enum { GO_ON = -1 };
+// Fills settings. arguments: room for c->most_arguments texts, NULL where none was given. Returns GO_ON, or the exit
+// code when the command ends here: help was asked for, or something was wrong and has been said.
+int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments);
+void options_help(const command *c);
+
+// "lumiere: " and the message, one line on stderr; returns code.
+int complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+// The candidate nearest to word, when it is near enough to be meant; else NULL. Candidates end with NULL.
+const char *nearest_word(const char *word, const char *const *candidates);

@@ -1,0 +1,82 @@
+#include "context.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+const char *lumiere_version(void) {
+    return LUMIERE_VERSION;
+}
+
+double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e) {
+    if (status == LM_OK)
+        lm_error_clear(&c->error);
+    else
+        c->error = *e;
+    return (lumiere_status)status;
+}
+
+lm_status api_device(lm_error *e, const lumiere_context *c) {
+    return c->device ? LM_OK : lm_fail(e, LM_USAGE, "this context could not be created and has no device");
+}
+
+static lm_status choose_precision(lm_error *e, lumiere_context *c, const char *name) {
+    bool fast = c->device->fast_bf16;
+    if (!name || !strcmp(name, "auto"))
+        c->compute = fast ? LM_BF16 : LM_F32;
+    else if (!strcmp(name, "fp32"))
+        c->compute = LM_F32;
+    else if (!strcmp(name, "bf16"))
+        c->compute = LM_BF16;
+    else
+        return lm_fail(e, LM_USAGE, "precision \"%s\" is not known; auto, fp32 and bf16 are", name);
+    snprintf(c->precision, sizeof c->precision, "%s",
+             c->compute == LM_F32 ? "fp32" : (fast ? "bf16" : "bf16 storage, fp32 arithmetic on this processor"));
+    return LM_OK;
+}
+
+lumiere_status lumiere_context_create(const lumiere_context_options *options, lumiere_context **out) {
+    const lumiere_context_options none = {0}, *o = options ? options : &none;
+    lumiere_context *c = *out = lm_alloc_zero(1, sizeof *c);
+    if (!c) return LUMIERE_MEMORY;
+    lm_error e = {0};
+    lm_status status = o->threads >= 0 && o->threads <= 4096
+                           ? LM_OK
+                           : lm_fail(&e, LM_USAGE, "%d threads; 0 (all processors) to 4096 are possible", o->threads);
+    if (status == LM_OK) status = lm_device_open(&e, o->device ? o->device : "cpu", o->threads, &c->device);
+    if (status == LM_OK) status = choose_precision(&e, c, o->precision);
+    if (status != LM_OK) lm_device_close(&c->device);
+    return api_done(c, status, &e);
+}
+
+void lumiere_context_free(lumiere_context **c) {
+    if (!*c) return;
+    lm_device_close(&(*c)->device);
+    lm_free(*c);
+    *c = NULL;
+}
+
+const char *lumiere_error_message(const lumiere_context *c) {
+    return c ? c->error.text : "no memory for a context";
+}
+
+const char *lumiere_device_summary(const lumiere_context *c) {
+    return c->device ? c->device->summary : "no device";
+}
+
+const char *lumiere_precision(const lumiere_context *c) {
+    return c->precision;
+}
+
+void lumiere_string_free(char **s) {
+    lm_free(*s);
+    *s = NULL;
+}

@@ -1,0 +1,73 @@
+// What the public handles hold. Private to the files beside this one.
+#pragma once
+#include "graph/plan.h"
+#include "lumiere/lumiere.h"
+#include "media/media.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
+#include "store/model_folder.h"
+
+struct lumiere_context {
+    lm_device *device; // NULL when it could not be opened
+    lm_dtype compute;  // LM_F32 or LM_BF16
+    char precision[64];
+    double flops_per_second; // of a convolution, measured when first asked for; 0: not yet
+    lm_error error;          // of the last call
+};
+
+struct lumiere_clip {
+    lm_clip clip; // RGB
+};
+
+// The U-Net planned for one shape, bound to the model's weights.
+typedef struct video_plan {
+    int frames, width, height; // as computed: multiples of what the network needs
+    lm_graph *graph;
+    lm_plan *plan;
+    lm_unet net;
+} video_plan;
+
+struct lumiere_model {
+    lm_device *device; // the context's
+    lm_dtype compute;
+    lm_model_folder *folder;
+    lm_text_encoder *text;
+    lm_unet_config config;
+    float *weights;       // device memory
+    int64_t weight_count; // floats
+    char hash[17];
+    video_plan plan; // of the last shape asked for; graph NULL: none
+};
+
+// A run's options with the model's defaults filled in, checked.
+typedef struct request {
+    const char *prompt, *negative;
+    uint64_t seed;
+    uint32_t clip;
+    int frames, width, height; // as asked for
+    int run_frames, run_width, run_height;
+    double fps;
+    int steps;
+    double cfg_scale;
+    lumiere_sampler sampler;
+    double dynamic_threshold;
+} request;
+
+// Ends a public call: the context holds e's message from now on, or none.
+lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);
+lm_status api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
+
+lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *out);
+const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"
+bool sampler_by_name(const char *name, lumiere_sampler *out);
+int evaluations_per_step(const request *r); // of the network: 2 with guidance
+
+// Makes m->plan fit r. LM_MEMORY names a size or number of frames that fits.
+lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r);
+void video_plan_free(video_plan *p);
+// Bytes of a run beside the plan's: the sampler's clips and the frames.
+uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
+
+// Floating-point operations a second that this device reaches in a 3x3 convolution of the context's precision.
+lm_status measure_speed(lm_error *e, lumiere_context *c, double *out);
+double seconds_now(void); // of a monotonic clock

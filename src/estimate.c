@@ -1,0 +1,69 @@
+// What a run will need and take, before it starts.
+#include "context.h"
+
+#include "base/memory.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// The text from byte lost on, cut at a word's end when it is longer than out.
+static void copy_lost_words(const char *text, int64_t lost, char *out, size_t size) {
+    out[0] = 0;
+    if (lost < 0) return;
+    text += lost;
+    size_t n = strlen(text), most = size - sizeof "...";
+    if (n < size) {
+        memcpy(out, text, n + 1);
+        return;
+    }
+    for (n = most; n > 0 && text[n] != ' '; n--) {
+    }
+    if (n == 0) // one endless word: whole characters at least
+        for (n = most; n > 0 && ((unsigned char)text[n] & 0xC0) == 0x80; n--) {
+        }
+    memcpy(out, text, n);
+    strcpy(out + n, "...");
+}
+
+static lm_status check_texts(lm_error *e, lumiere_model *m, const request *r, lumiere_estimate *out) {
+    size_t bytes = LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
+    float mask[LM_TEXT_TOKENS], *states = lm_alloc(bytes, 1);
+    if (!states) return lm_fail_memory(e, (double)bytes, "the text states");
+    int64_t lost = -1;
+    lm_status status = lm_text_encode(e, m->text, r->negative, states, mask, NULL);
+    if (status == LM_OK) status = lm_text_encode(e, m->text, r->prompt, states, mask, &lost);
+    if (status == LM_OK) copy_lost_words(r->prompt, lost, out->lost_words, sizeof out->lost_words);
+    lm_free(states);
+    return status;
+}
+
+static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                          lumiere_estimate *out) {
+    // A whole network reaches about this share of what its largest convolutions reach; normalisation and attention read
+    // and write much for the operations they do.
+    const double share_of_convolution = 0.6;
+    request r;
+    double speed;
+    LM_TRY(request_resolve(e, m, o, &r));
+    LM_TRY(check_texts(e, m, &r, out));
+    LM_TRY(video_plan_make(e, m, &r));
+    LM_TRY(measure_speed(e, c, &speed));
+    out->steps = r.steps;
+    out->frames = r.frames;
+    out->width = r.width;
+    out->height = r.height;
+    out->cfg_scale = r.cfg_scale;
+    out->fps = r.fps;
+    out->sampler = r.sampler;
+    out->bytes = lm_plan_total_bytes(m->plan.plan) + run_buffer_bytes(m, r.run_frames, r.run_width, r.run_height);
+    out->flops = lm_plan_flops(m->plan.plan) * r.steps * evaluations_per_step(&r);
+    out->seconds = out->flops / (speed * share_of_convolution);
+    return LM_OK;
+}
+
+lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                                         lumiere_estimate *out) {
+    lm_error e = {0};
+    *out = (lumiere_estimate){0};
+    return api_done(c, estimate(&e, c, m, o, out), &e);
+}

@@ -1,0 +1,51 @@
+// How a clip was made, as JSON: enough to make the same bytes again on the same kind of machine.
+#include "context.h"
+
+#include "base/memory.h"
+
+#include <jansson.h>
+#include <string.h>
+
+// Merges the members of the object in text; "" and NULL add none.
+static lm_status add_members(lm_error *e, json_t *recipe, const char *text) {
+    if (!text || !*text) return LM_OK;
+    json_error_t where;
+    json_t *more = json_loads(text, JSON_REJECT_DUPLICATES, &where);
+    if (!json_is_object(more)) {
+        json_decref(more);
+        return lm_fail(e, LM_USAGE, "the recipe's further members are not a JSON object: %s", where.text);
+    }
+    int failed = json_object_update(recipe, more);
+    json_decref(more);
+    return failed ? lm_fail_memory(e, 4096, "the recipe") : LM_OK;
+}
+
+static json_t *recipe_object(const lumiere_context *c, const lumiere_model *m, const request *r) {
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:f, s:i, s:f, s:s, s:f, s:s}", //
+                     "program", "lumiere", "version", LUMIERE_VERSION, "model", lumiere_model_name(m), "model_hash",
+                     m->hash, "prompt", r->prompt, "negative_prompt", r->negative, "seed", (json_int_t)r->seed, "clip",
+                     (json_int_t)r->clip, "frames", r->frames, "width", r->width, "height", r->height, "fps", r->fps,
+                     "steps", r->steps, "cfg_scale", r->cfg_scale, "sampler", sampler_name(r->sampler),
+                     "dynamic_threshold", r->dynamic_threshold, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
+}
+
+static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                             const char *extra, char **json) {
+    request r;
+    LM_TRY(request_resolve(e, m, o, &r));
+    json_t *recipe = recipe_object(c, m, &r);
+    if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
+    lm_status status = add_members(e, recipe, extra);
+    char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(recipe);
+    if (text) *json = lm_strdup(text);
+    free(text);
+    return status == LM_OK && !*json ? lm_fail_memory(e, 4096, "the recipe") : status;
+}
+
+lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                                       const char *extra, char **json) {
+    lm_error e = {0};
+    *json = NULL;
+    return api_done(c, make_recipe(&e, c, m, o, extra, json), &e);
+}

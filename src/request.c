@@ -1,0 +1,106 @@
+// A run's options: the model's defaults filled in, everything checked before anything is computed.
+#include "context.h"
+
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+
+enum { MAX_PROMPT_BYTES = 4096, MAX_STEPS = 1000 };
+
+static const struct {
+    const char *name;
+    lumiere_sampler sampler;
+} samplers[] = {{"dpmpp_2m", LUMIERE_DPMPP_2M}, {"ddim", LUMIERE_DDIM}};
+
+const char *sampler_name(lumiere_sampler s) {
+    return samplers[s == LUMIERE_DDIM].name;
+}
+
+bool sampler_by_name(const char *name, lumiere_sampler *out) {
+    for (int i = 0; i < 2; i++)
+        if (!strcmp(name, samplers[i].name)) {
+            *out = samplers[i].sampler;
+            return true;
+        }
+    return false;
+}
+
+int evaluations_per_step(const request *r) {
+    return r->cfg_scale == 0 || r->cfg_scale == 1 ? 1 : 2;
+}
+
+static int round_up(int n, int multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+// value, or the model's default when it is 0; from 1 to most.
+static lm_status resolve_count(lm_error *e, const lumiere_model *m, const char *key, int value, double fallback,
+                               int most, int *out) {
+    double v = value ? value : lm_model_folder_default(m->folder, key, fallback);
+    if (!(v >= 1 && v <= most && v == floor(v)))
+        return lm_fail(e, LM_USAGE, "%s is %.10g; it must be a whole number from 1 to %d", key, v, most);
+    *out = (int)v;
+    return LM_OK;
+}
+
+static lm_status resolve_prompt(lm_error *e, const char *what, const char *text) {
+    if (!text) return lm_fail(e, LM_USAGE, "no %s; give the text that describes the clip", what);
+    size_t n = strlen(text);
+    if (n > MAX_PROMPT_BYTES)
+        return lm_fail(e, LM_USAGE, "the %s has %zu bytes; at most %d are possible, and about 20 words have an effect",
+                       what, n, MAX_PROMPT_BYTES);
+    return LM_OK;
+}
+
+static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+    int most_frames = m->config.video ? m->config.max_frames : 1;
+    LM_TRY(resolve_count(e, m, "frames", o->frames, most_frames, most_frames, &r->frames));
+    LM_TRY(resolve_count(e, m, "width", o->width, 64, LM_MAX_SIDE, &r->width));
+    LM_TRY(resolve_count(e, m, "height", o->height, 64, LM_MAX_SIDE, &r->height));
+    int side = lm_unet_size_multiple(&m->config);
+    r->run_frames = m->config.video ? round_up(r->frames, lm_unet_frame_multiple(&m->config)) : 1;
+    r->run_width = round_up(r->width, side);
+    r->run_height = round_up(r->height, side);
+    if (r->run_frames > most_frames)
+        return lm_fail(e, LM_USAGE, "%d frames are computed as %d, more than this model's %d", r->frames, r->run_frames,
+                       most_frames);
+    return LM_OK;
+}
+
+static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+    LM_TRY(resolve_count(e, m, "steps", o->steps, 25, MAX_STEPS, &r->steps));
+    r->cfg_scale =
+        o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lm_model_folder_default(m->folder, "cfg_scale", 4);
+    if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
+        return lm_fail(e, LM_USAGE, "the guidance scale is %g; it must be 0 to 100", r->cfg_scale);
+    r->sampler = o->sampler;
+    if (!o->sampler_set && o->sampler == LUMIERE_DPMPP_2M) {
+        const char *name = lm_model_folder_default_text(m->folder, "sampler", "dpmpp_2m");
+        if (!sampler_by_name(name, &r->sampler))
+            return lm_fail(e, LM_MODEL, "%s/model.json: the default sampler \"%s\" is not known; dpmpp_2m and ddim are",
+                           lm_model_folder_path(m->folder), name);
+    }
+    if (r->sampler != LUMIERE_DPMPP_2M && r->sampler != LUMIERE_DDIM)
+        return lm_fail(e, LM_USAGE, "sampler %d is not known", (int)r->sampler);
+    r->dynamic_threshold = o->dynamic_threshold;
+    if (!(r->dynamic_threshold >= 0 && r->dynamic_threshold < 1))
+        return lm_fail(e, LM_USAGE, "the dynamic threshold is %g; it must be a share from 0 (off) to below 1",
+                       r->dynamic_threshold);
+    return LM_OK;
+}
+
+lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+    *r = (request){.prompt = o->prompt,
+                   .negative = o->negative_prompt ? o->negative_prompt : "",
+                   .seed = o->seed,
+                   .clip = o->clip};
+    LM_TRY(resolve_prompt(e, "prompt", r->prompt));
+    LM_TRY(resolve_prompt(e, "negative prompt", r->negative));
+    if (r->seed > INT64_MAX) return lm_fail(e, LM_USAGE, "the seed must be below 2^63");
+    LM_TRY(resolve_shape(e, m, o, r));
+    LM_TRY(resolve_sampler(e, m, o, r));
+    r->fps = o->fps != 0 ? o->fps : lm_model_folder_default(m->folder, "fps", 16);
+    if (!(r->fps >= 0.1 && r->fps <= 240))
+        return lm_fail(e, LM_USAGE, "%g frames a second; 0.1 to 240 are possible", r->fps);
+    return LM_OK;
+}
