@@ -211,8 +211,9 @@ static lm_status read_all(lm_error *e, reader *r) {
     LM_TRY(open_decoder(e, r));
     LM_TRY(decode_all(e, r));
     r->frames.clip.fps = find_rate(r);
-    // decoded with alpha whether or not they use it
-    if (r->codec->pix_fmt == AV_PIX_FMT_PAL8 || r->codec->codec_id == AV_CODEC_ID_GIF)
+    // decoded with alpha (CMYK in the case of MJPEG) whether or not they use it
+    enum AVCodecID id = r->codec->codec_id;
+    if (r->codec->pix_fmt == AV_PIX_FMT_PAL8 || id == AV_CODEC_ID_GIF || id == AV_CODEC_ID_MJPEG)
         lm_clip_drop_unused_alpha(&r->frames.clip);
     return LM_OK;
 }

@@ -62,6 +62,8 @@ lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, co
 // Whether a folder can be written at path: LM_MEDIA when there is something there other than an empty folder.
 lm_status lm_folder_check(lm_error *e, const char *path);
 
+// The comment in a file of any kind, a recipe or not; NULL when there is none. Free with lm_free.
+lm_status lm_recipe_find(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **text);
 lm_status lm_recipe_check(lm_error *e, const char *recipe); // LM_USAGE when it isn't a JSON object
 // recipe as indented JSON with a newline to the file path.
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);

@@ -37,8 +37,7 @@ lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *reci
     return status;
 }
 
-// What a file's container says of itself, NULL for nothing.
-static lm_status read_container(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **text) {
+lm_status lm_recipe_find(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **text) {
     *text = NULL;
     if (lm_npy_is(bytes, size)) return LM_OK;
     if (lm_png_is(bytes, size)) return lm_png_find_comment(e, bytes, size, text);
@@ -55,7 +54,7 @@ static lm_status read_inside(lm_error *e, const char *path, char **text) {
     size_t size;
     *text = NULL;
     LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
-    lm_status status = size ? read_container(e, path, bytes, size, text) : LM_OK;
+    lm_status status = size ? lm_recipe_find(e, path, bytes, size, text) : LM_OK;
     lm_free(bytes);
     return status;
 }
