@@ -1,12 +1,13 @@
 """Makes the test vectors of the tokeniser and the text encoder with Hugging Face tokenizers and transformers.
 
-python tests/oracle/text_vectors.py ORIGINAL SHARDS OUT [--check FOLDER]
+python tests/oracle/text_vectors.py ORIGINAL SHARDS OUT [--check FOLDER] [--exact FOLDER]
 
 ORIGINAL: the published all-MiniLM-L6-v2. SHARDS: a folder of tar shards whose captions are used. OUT: tests/data/text.
 tokens.json: [{"text", "ids"}], ids with [CLS] and [SEP], not cut. states.safetensors: the original's last hidden state in fp32 of the
 real tokens of the first 32 (cut as the encoder cuts), one after the other for all texts [sum of tokens, width] in F16.
 tiny.safetensors: the same of a tiny BERT in F32 whose weights follow formula() below.
 --check FOLDER: prints the smallest cosine and largest difference with the weights of FOLDER (as converted) for the real tokens.
+--exact FOLDER: writes states.safetensors in F32 there as well, for LUMIERE_MINILM in tests/model/test_text_encoder.c.
 """
 import argparse
 import json
@@ -102,6 +103,7 @@ def main():
     a.add_argument("shards", type=pathlib.Path)
     a.add_argument("out", type=pathlib.Path)
     a.add_argument("--check", type=pathlib.Path)
+    a.add_argument("--exact", type=pathlib.Path)
     a = a.parse_args()
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(a.original / "tokenizer.json"))
@@ -115,6 +117,8 @@ def main():
     model = load(a.original, True)
     all_states = [states(model, r["ids"]) for r in rows]
     save_file({"states": torch.cat(all_states).half()}, a.out / "states.safetensors")
+    if a.exact:
+        save_file({"states": torch.cat(all_states)}, a.exact / "states.safetensors")
     print(len(rows), "texts,", sum(len(s) for s in all_states), "states, largest", float(torch.cat(all_states).abs().max()))
     t = tiny()
     tiny_ids = [[2, 5, 6, 7, 3], [2, 3], [2] + [5, 6, 7, 8, 9, 10] * 6 + [3]]
