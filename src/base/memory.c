@@ -20,7 +20,9 @@ void *lm_alloc(size_t count, size_t size) {
 }
 
 void *lm_alloc_zero(size_t count, size_t size) {
-    return calloc(count ? count : 1, size ? size : 1);
+    size_t bytes;
+    if (!lm_mul_size(count, size, &bytes)) return NULL;
+    return calloc(1, bytes ? bytes : 1);
 }
 
 void *lm_realloc(void *p, size_t count, size_t size) {
