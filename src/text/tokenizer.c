@@ -51,6 +51,8 @@ static int32_t find(const lm_tokenizer *t, uint32_t h, const char *prefix, const
     return -1;
 }
 
+// Categories are those of utf8proc's Unicode. The published tokeniser's library stopped at Unicode 8, so that marks and
+// punctuation newer than that may give other ids.
 static bool is_space(int32_t c) {
     if (c == '\t' || c == '\n' || c == '\r') return true;
     utf8proc_category_t k = utf8proc_category(c);
