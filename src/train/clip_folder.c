@@ -50,12 +50,12 @@ static void reduce_frame(const lm_clip *clip, const uint8_t *frame, int side, ui
 
 static lm_status reduce_clip(lm_error *e, const lm_clip *clip, lm_sprite *s) {
     double ratio = clip->frames > 1 && clip->fps > 0 ? clip->fps / LM_FOLDER_FPS : 1; // source frames for one of ours
-    double wanted = ceil(clip->frames / ratio);
+    double wanted = round(clip->frames / ratio);
     int frames = wanted > LM_FOLDER_FRAMES ? LM_FOLDER_FRAMES : wanted < 1 ? 1 : (int)wanted;
     LM_TRY(lm_sprite_alloc(e, frames, LM_FOLDER_SIDE, s));
     size_t bytes = (size_t)clip->width * (size_t)clip->height * (size_t)clip->channels;
     for (int f = 0; f < frames; f++) {
-        double at = f * ratio;
+        double at = (f + 0.5) * ratio; // what is shown in the middle of our frame's time
         int from = at < clip->frames - 1 ? (int)at : clip->frames - 1;
         reduce_frame(clip, clip->data + (size_t)from * bytes, LM_FOLDER_SIDE,
                      s->data + (size_t)f * LM_FOLDER_SIDE * LM_FOLDER_SIDE * 4);
