@@ -2,12 +2,11 @@
 //
 // 1. Parts of the positions, their number depending on shapes alone, each sum up a gradient of their own.
 // 2. The parts' gradients are added in order. 3. The sum goes from oneDNN's layout to [O,I,k,k].
-#include "device/cpu/conv_kernel.h"
+#include "device/cpu/conv_grad.h"
 #include "base/memory.h"
 #include <stdio.h>
 #include <string.h>
 
-enum { ARG_X, ARG_DY, ARG_DW, ARG_DB };
 enum { SUM_BLOCK = 16384, UNPACK_CHANNELS = 16 }; // floats, and output channels, in a piece of phases 2 and 3
 enum {
     PARTS = 16,
@@ -15,25 +14,10 @@ enum {
     PART_POSITIONS = 512
 }; // most parts, most bytes of all, fewest positions of one
 
-typedef struct grad_kernel {
-    cpu_kernel base;
-    const cpu_dnnl *dnnl;
-    const cpu_simd *simd;
-    conv_form form;
-    conv_cut cut;
-    lm_dtype type; // what the primitives read
-    bool bias;
-    size_t at_x, at_dy;      // places in the thread's scratch, after the primitive's own
-    int64_t weights, stride; // floats of a part's dw, padding included; of all of a part, its db after dw
-    dnnl_memory_desc_t md;
-    conv_layout layout;
-    dn_primitive primitive[CONV_VARIANTS];
-    char name[96];
-} grad_kernel;
-
 static void free_grad(cpu_kernel *base) {
     grad_kernel *k = (grad_kernel *)base;
-    for (int i = 0; i < k->cut.variants; i++) dn_destroy(&k->primitive[i]);
+    for (int i = 0; i < k->primitives; i++) dn_destroy(&k->primitive[i]);
+    lm_free(k->stretch);
     conv_layout_free(&k->layout);
     conv_cut_free(&k->cut);
 }
@@ -54,7 +38,7 @@ static void run_part(const cpu_piece *p) {
         from_dy = scratch + k->at_dy;
     }
     float *dw = (float *)p->shared + p->index * k->stride, *db = dw + k->weights;
-    if (!dn_run(k->dnnl, &k->primitive[piece->variant], p->thread, (void *[]){from_x, from_dy, dw, db}, scratch))
+    if (!k->compute(k, p, from_x, from_dy, dw, db))
         memset(dw, 0xff, (size_t)k->stride * sizeof *dw); // not a number, so that it can't pass for a result
 }
 
@@ -76,55 +60,6 @@ static void run_unpack(const cpu_piece *p) {
                (size_t)(end - first) * sizeof(float));
 }
 
-static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,
-                              dnnl_primitive_desc_t *out) {
-    conv_shape s;
-    dnnl_status_t status = conv_shape_of(&k->form, v, k->type, k->type, k->type, k->bias, &s);
-    dnnl_convolution_desc_t op;
-    dnnl_primitive_desc_t hint = NULL;
-    if (status == dnnl_success)
-        status =
-            dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &s.x, &s.weights,
-                                               k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, NULL, &hint);
-    if (status != dnnl_success) return status;
-    s.weights.data_type = dnnl_f32;
-    if (md) s.weights = *md;
-    status = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &s.x, &s.weights,
-                                                         k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
-    dnnl_primitive_desc_destroy(hint);
-    return status;
-}
-
-static lm_status choose_type(lm_error *e, grad_kernel *k, cpu_level level, const lm_io *io) {
-    const bool bf16 = io->in[0].desc.type == LM_BF16 && io->in[1].desc.type == LM_BF16;
-    k->type = LM_F32;
-    if (!bf16 || level < CPU_AVX512_BF16) return LM_OK;
-    k->type = LM_BF16;
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_status_t status = describe(k, &k->cut.variant[0], NULL, &pd);
-    if (status != dnnl_success || dn_is_plain(pd)) k->type = LM_F32;
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    if (status == dnnl_success || status == dnnl_unimplemented) return LM_OK;
-    return dn_fail(e, status, "a weight gradient");
-}
-
-static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i) {
-    static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS};
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_status_t status = describe(k, &k->cut.variant[i], i ? &k->md : NULL, &pd);
-    if (status != dnnl_success) return dn_fail(e, status, "a weight gradient");
-    lm_status result = LM_OK;
-    if (i == 0) {
-        k->md = *dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0);
-        result = conv_layout_of(e, &k->md, &k->layout);
-    }
-    if (result == LM_OK) result = dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
-    dnnl_primitive_desc_destroy(pd);
-    return result;
-}
-
 // How many parts: enough for the threads there may be, but each with work enough to be worth its addition.
 static int64_t count_parts(const conv_form *f) {
     const int64_t bytes = f->ci * f->co * f->h.kernel * f->w.kernel * (int64_t)sizeof(float);
@@ -142,20 +77,28 @@ static lm_status cut_parts(lm_error *e, grad_kernel *k) {
     return conv_cut_rows(e, f, (f->h.out + ranges - 1) / ranges, &k->cut);
 }
 
+// Positions of a kernel of size 1 need not be told apart.
+static void flatten(conv_form *f) {
+    if (f->h.kernel > 1 || f->h.stride > 1 || f->w.kernel > 1 || f->w.stride > 1) return;
+    f->h.in = f->h.out = f->n * f->h.out * f->w.out;
+    f->n = f->w.in = f->w.out = 1;
+}
+
 static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, const lm_io *io) {
+    const lm_dtype x_type = io->in[0].desc.type, dy_type = io->in[1].desc.type;
+    const bool bf16 = x_type == LM_BF16 && dy_type == LM_BF16;
+    flatten(&k->form);
     LM_TRY(cut_parts(e, k));
-    LM_TRY(choose_type(e, k, level, io));
-    size_t own = 0, x = 0, dy = 0;
+    LM_TRY((grad_matmul_suits(&k->form) ? grad_matmul_prepare : grad_conv_prepare)(e, k, level, bf16));
+    size_t x = 0, dy = 0;
     for (int i = 0; i < k->cut.variants; i++) {
         const conv_variant *v = &k->cut.variant[i];
-        LM_TRY(prepare_variant(e, k, i));
-        own = larger_size(own, k->primitive[i].scratch);
         x = larger_size(x, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
         dy = larger_size(dy, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
     }
-    k->at_x = round_up(own);
-    k->at_dy = k->at_x + (k->type != io->in[0].desc.type ? round_up(x) : 0);
-    k->base.thread_scratch = k->at_dy + (k->type != io->in[1].desc.type ? round_up(dy) : 0);
+    k->at_x = round_up(k->base.thread_scratch);
+    k->at_dy = k->at_x + (k->type != x_type ? round_up(x) : 0);
+    k->base.thread_scratch = k->at_dy + (k->type != dy_type ? round_up(dy) : 0);
     k->weights = (int64_t)(round_up(k->layout.bytes) / sizeof(float));
     k->stride = k->weights + (int64_t)(round_up(k->bias ? (size_t)k->form.co * sizeof(float) : 0) / sizeof(float));
     k->base.shared_scratch = (size_t)(k->cut.pieces * k->stride) * sizeof(float);
@@ -163,8 +106,7 @@ static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, con
     k->base.phase[0] = (cpu_phase){k->cut.pieces, run_part};
     k->base.phase[1] = (cpu_phase){(k->stride + SUM_BLOCK - 1) / SUM_BLOCK, run_sum};
     k->base.phase[2] = (cpu_phase){(k->form.co + UNPACK_CHANNELS - 1) / UNPACK_CHANNELS, run_unpack};
-    snprintf(k->name, sizeof k->name, "dnnl %s%s", k->primitive[0].impl,
-             k->type != io->in[0].desc.type ? ", bf16 as fp32" : "");
+    snprintf(k->name, sizeof k->name, "dnnl %s%s", k->primitive[0].impl, k->type != x_type ? ", bf16 as fp32" : "");
     k->base.base.name = k->name;
     return LM_OK;
 }
