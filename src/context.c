@@ -1,6 +1,7 @@
 #include "context.h"
 
 #include "base/memory.h"
+#include "base/threads.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -51,6 +52,7 @@ lumiere_status lumiere_context_create(const lumiere_context_options *options, lu
     lm_status status = o->threads >= 0 && o->threads <= 4096
                            ? LM_OK
                            : lm_fail(&e, LM_USAGE, "%d threads; 0 (all processors) to 4096 are possible", o->threads);
+    c->threads = o->threads > 0 ? o->threads : lm_processors();
     if (status == LM_OK) status = lm_device_open(&e, o->device ? o->device : "cpu", o->threads, &c->device);
     if (status == LM_OK) status = choose_precision(&e, c, o->precision);
     if (status != LM_OK) lm_device_close(&c->device);

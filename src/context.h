@@ -9,7 +9,8 @@
 
 struct lumiere_context {
     lm_device *device; // NULL when it could not be opened
-    lm_dtype compute;  // LM_F32 or LM_BF16
+    int threads;
+    lm_dtype compute; // LM_F32 or LM_BF16
     char precision[64];
     double flops_per_second; // of a convolution, measured when first asked for; 0: not yet
     lm_error error;          // of the last call
@@ -59,8 +60,7 @@ lm_status api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when t
 
 lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *out);
 const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"
-bool sampler_by_name(const char *name, lumiere_sampler *out);
-int evaluations_per_step(const request *r); // of the network: 2 with guidance
+int evaluations_per_step(const request *r);  // of the network: 2 with guidance
 
 // Makes m->plan fit r. LM_MEMORY names a size or number of frames that fits.
 lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r);

@@ -21,7 +21,6 @@ typedef struct generation {
     const lumiere_generate_options *o;
     text_input with, without; // the prompt, the negative prompt
     float *x, *unguided;      // [run_frames, run_height, run_width, 3]
-    float *condition;         // zeros: nothing is given
     int64_t count;            // floats of x
     lumiere_clip preview;
     double started;
@@ -37,17 +36,12 @@ static lm_status encode(lm_error *e, lumiere_model *m, const char *text, text_in
     return lm_text_encode(e, m->text, text, out->states, out->mask, NULL);
 }
 
-static size_t condition_bytes(const generation *g) {
-    return (size_t)g->count / 3 * (size_t)g->m->config.cond_channels * sizeof(float);
-}
-
 static lm_status allocate(lm_error *e, generation *g) {
     const request *r = &g->r;
     g->count = (int64_t)r->run_frames * r->run_height * r->run_width * 3;
     g->x = lm_alloc((size_t)g->count, sizeof(float));
     g->unguided = lm_alloc((size_t)g->count, sizeof(float));
-    g->condition = lm_alloc_zero(condition_bytes(g), 1);
-    if (!g->x || !g->unguided || !g->condition)
+    if (!g->x || !g->unguided)
         return lm_fail_memory(e, (double)run_buffer_bytes(g->m, r->run_frames, r->run_width, r->run_height),
                               "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
@@ -62,17 +56,25 @@ static void free_generation(generation *g) {
     lm_free(g->without.states);
     lm_free(g->x);
     lm_free(g->unguided);
-    lm_free(g->condition);
     lm_clip_free(&g->preview.clip);
 }
 
-// One evaluation of the network. Every input is written again: the plan may have used its memory for something else.
+// The condition input of text to video: zeros, nothing is given.
+static lm_status clear_condition(lm_error *e, const generation *g) {
+    if (!g->m->config.cond_channels) return LM_OK;
+    size_t bytes = (size_t)g->count / 3 * (size_t)g->m->config.cond_channels * sizeof(float);
+    float *zeros = lm_alloc_zero(bytes, 1);
+    if (!zeros) return lm_fail_memory(e, (double)bytes, "the condition");
+    lm_status status = lm_plan_write(e, g->m->plan.plan, g->m->plan.net.cond, zeros, bytes);
+    lm_free(zeros);
+    return status;
+}
+
 static lm_status evaluate(lm_error *e, generation *g, const text_input *text, const float *x, float t, float *v) {
     lm_plan *p = g->m->plan.plan;
     const lm_unet *net = &g->m->plan.net;
     size_t bytes = (size_t)g->count * sizeof(float);
     LM_TRY(lm_plan_write(e, p, net->x, x, bytes));
-    if (g->m->config.cond_channels) LM_TRY(lm_plan_write(e, p, net->cond, g->condition, condition_bytes(g)));
     LM_TRY(lm_plan_write(e, p, net->t, &t, sizeof t));
     LM_TRY(lm_plan_write(e, p, net->text, text->states, text_bytes(g->m)));
     LM_TRY(lm_plan_write(e, p, net->mask, text->mask, sizeof text->mask));
@@ -152,6 +154,7 @@ static lm_status generate(lm_error *e, generation *g, lumiere_clip **out) {
     LM_TRY(encode(e, g->m, g->r.negative, &g->without));
     LM_TRY(video_plan_make(e, g->m, &g->r));
     LM_TRY(allocate(e, g));
+    LM_TRY(clear_condition(e, g));
     LM_TRY(sample(e, g));
     return make_clip(e, g, out);
 }

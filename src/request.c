@@ -16,13 +16,14 @@ const char *sampler_name(lumiere_sampler s) {
     return samplers[s == LUMIERE_DDIM].name;
 }
 
-bool sampler_by_name(const char *name, lumiere_sampler *out) {
+static lm_status sampler_by_name(lm_error *e, const lumiere_model *m, const char *name, lumiere_sampler *out) {
     for (int i = 0; i < 2; i++)
         if (!strcmp(name, samplers[i].name)) {
             *out = samplers[i].sampler;
-            return true;
+            return LM_OK;
         }
-    return false;
+    return lm_fail(e, LM_MODEL, "%s/model.json: the default sampler \"%s\" is not known; dpmpp_2m and ddim are",
+                   lm_model_folder_path(m->folder), name);
 }
 
 int evaluations_per_step(const request *r) {
@@ -74,12 +75,8 @@ static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lumi
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return lm_fail(e, LM_USAGE, "the guidance scale is %g; it must be 0 to 100", r->cfg_scale);
     r->sampler = o->sampler;
-    if (!o->sampler_set && o->sampler == LUMIERE_DPMPP_2M) {
-        const char *name = lm_model_folder_default_text(m->folder, "sampler", "dpmpp_2m");
-        if (!sampler_by_name(name, &r->sampler))
-            return lm_fail(e, LM_MODEL, "%s/model.json: the default sampler \"%s\" is not known; dpmpp_2m and ddim are",
-                           lm_model_folder_path(m->folder), name);
-    }
+    if (!o->sampler_set && o->sampler == LUMIERE_DPMPP_2M)
+        LM_TRY(sampler_by_name(e, m, lm_model_folder_default_text(m->folder, "sampler", "dpmpp_2m"), &r->sampler));
     if (r->sampler != LUMIERE_DPMPP_2M && r->sampler != LUMIERE_DDIM)
         return lm_fail(e, LM_USAGE, "sampler %d is not known", (int)r->sampler);
     r->dynamic_threshold = o->dynamic_threshold;

@@ -16,7 +16,7 @@ void video_plan_free(video_plan *p) {
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height) {
     int64_t pixels = (int64_t)frames * width * height;
     uint64_t noisy_and_unguided = 2 * 3 * sizeof(float), bytes_out_and_preview = 2 * 3;
-    uint64_t condition = (uint64_t)m->config.cond_channels * sizeof(float);
+    uint64_t condition = (uint64_t)m->config.cond_channels * sizeof(float); // zeros to be copied from
     return (noisy_and_unguided + bytes_out_and_preview + condition) * (uint64_t)pixels + lm_sample_bytes(3 * pixels);
 }
 

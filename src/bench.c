@@ -1,0 +1,177 @@
+// The benchmark's report: a line for each row, then its kernels.
+#include "bench_row.h"
+#include "peak.h"
+
+#include "base/memory.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct report {
+    lumiere_context *c;
+    const lumiere_bench_options *o;
+    void (*line)(void *user, const char *text);
+    void *user;
+    double peak;
+    lm_dtype peak_of;
+} report;
+
+static void say(const report *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(const report *r, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    r->line(r->user, text);
+}
+
+static bool on_reference(const lm_node_report *n) {
+    return !strncmp(n->kernel, "reference", 9);
+}
+
+static int reference_nodes(const lm_plan *p) {
+    int count = 0;
+    for (int i = 0; i < lm_plan_nodes(p); i++) {
+        lm_node_report n = lm_plan_node(p, i);
+        count += on_reference(&n);
+    }
+    return count;
+}
+
+// Nodes of the same op and kernel, together.
+typedef struct kernel_total {
+    const char *op, *kernel;
+    int nodes;
+    double seconds, flops;
+} kernel_total;
+
+static int collect_kernels(const lm_plan *p, kernel_total *totals) {
+    int count = 0;
+    for (int i = 0; i < lm_plan_nodes(p); i++) {
+        lm_node_report n = lm_plan_node(p, i);
+        int k = 0;
+        while (k < count && (strcmp(totals[k].op, n.op) || strcmp(totals[k].kernel, n.kernel))) k++;
+        if (k == count) totals[count++] = (kernel_total){.op = n.op, .kernel = n.kernel};
+        totals[k].nodes++;
+        totals[k].seconds += n.seconds;
+        totals[k].flops += n.flops;
+    }
+    return count;
+}
+
+static int by_time(const void *a, const void *b) {
+    double x = ((const kernel_total *)a)->seconds, y = ((const kernel_total *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+static lm_status print_kernels(lm_error *e, const report *r, const lm_plan *p) {
+    int nodes = lm_plan_nodes(p);
+    kernel_total *totals = lm_alloc((size_t)nodes, sizeof *totals);
+    if (!totals) return lm_fail_memory(e, (double)nodes * sizeof *totals, "the report");
+    int count = collect_kernels(p, totals);
+    qsort(totals, (size_t)count, sizeof *totals, by_time);
+    for (int i = 0; i < count; i++) {
+        const kernel_total *t = &totals[i];
+        double rate = t->seconds > 0 ? t->flops / t->seconds : 0;
+        say(r, "  %-18s %4d nodes %9.2f ms %8.1f GFLOP/s %5.1f %%  %s", t->op, t->nodes, 1e3 * t->seconds, rate / 1e9,
+            100 * rate / r->peak, t->kernel);
+    }
+    lm_free(totals);
+    return LM_OK;
+}
+
+static void print_nodes(const report *r, const lm_plan *p) {
+    for (int i = 0; i < lm_plan_nodes(p); i++) {
+        lm_node_report n = lm_plan_node(p, i);
+        char shape[80];
+        lm_desc_print(&n.out, shape, sizeof shape);
+        say(r, "  %4d %9.3f ms %8.1f GFLOP/s  %-18s %-28s %-32s %s", i, 1e3 * n.seconds,
+            n.seconds > 0 ? n.flops / n.seconds / 1e9 : 0, n.op, n.kernel, shape, n.name);
+    }
+}
+
+static json_t *nodes_json(const lm_plan *p) {
+    json_t *list = json_array();
+    for (int i = 0; i < lm_plan_nodes(p); i++) {
+        lm_node_report n = lm_plan_node(p, i);
+        char shape[80];
+        lm_desc_print(&n.out, shape, sizeof shape);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:f, s:f}", "name", n.name, "op", n.op, "kernel",
+                                              n.kernel, "out", shape, "flops", n.flops, "seconds", n.seconds));
+    }
+    return list;
+}
+
+static lm_status print_json(lm_error *e, const report *r, const bench_row *row) {
+    json_t *object = json_pack(
+        "{s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:f, s:s, s:i, s:I, s:I, s:i, s:i, s:s}", "row", row->kind->name,
+        "seconds_min", row->fastest, "seconds_median", row->median, "gflop", row->flops / 1e9, "gflops",
+        row->flops / row->fastest / 1e9, "peak_gflops", r->peak / 1e9, "peak_of", lm_dtype_name(r->peak_of),
+        "peak_share", row->flops / row->fastest / r->peak, "dtype", lm_dtype_name(r->c->compute), "threads",
+        r->c->threads, "peak_bytes", (json_int_t)row->measured, "planned_bytes", (json_int_t)row->planned, "nodes",
+        lm_plan_nodes(row->plan), "reference_nodes", reference_nodes(row->plan), "device", r->c->device->summary);
+    if (object && r->o->nodes) json_object_set_new(object, "node_list", nodes_json(row->plan));
+    char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
+    if (text) r->line(r->user, text);
+    lm_status status = text ? LM_OK : lm_fail_memory(e, 4096, "the report");
+    free(text);
+    json_decref(object);
+    return status;
+}
+
+static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
+    if (r->o->json) return print_json(e, r, row);
+    int reference = reference_nodes(row->plan), nodes = lm_plan_nodes(row->plan);
+    double rate = row->flops / row->fastest;
+    say(r, "%s: %.4f s fastest, %.4f s median of %d; %.1f GFLOP, %.1f GFLOP/s, %.1f %% of the peak", row->kind->name,
+        row->fastest, row->median, r->o->repeat, row->flops / 1e9, rate / 1e9, 100 * rate / r->peak);
+    say(r, "  memory beside weights and optimiser: %.1f MB measured, %.1f MB planned (%+.1f %%)",
+        (double)row->measured / 1e6, (double)row->planned / 1e6,
+        100 * ((double)row->planned / (double)row->measured - 1));
+    if (reference)
+        say(r, "  %d of %d nodes ran on the reference device", reference, nodes);
+    else
+        say(r, "  none of %d nodes ran on the reference device", nodes);
+    LM_TRY(print_kernels(e, r, row->plan));
+    if (r->o->nodes) print_nodes(r, row->plan);
+    return LM_OK;
+}
+
+static lm_status bench_one(lm_error *e, const report *r, const char *name, size_t length) {
+    const bench_kind *kind = bench_kind_find(name, length);
+    if (!kind)
+        return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image and video are",
+                       (int)(length < 40 ? length : 40), name);
+    bench_row row;
+    lm_status status = bench_row_run(e, r->c, kind, r->o->repeat, &row);
+    if (status == LM_OK) status = print_row(e, r, &row);
+    bench_row_free(&row);
+    return status;
+}
+
+static lm_status bench(lm_error *e, report *r) {
+    LM_TRY(api_device(e, r->c));
+    if (r->o->repeat < 1 || r->o->repeat > 1000)
+        return lm_fail(e, LM_USAGE, "%d repeats; 1 to 1000 are possible", r->o->repeat);
+    LM_TRY(lm_peak_measure(e, r->c->threads, r->c->compute, &r->peak, &r->peak_of));
+    if (!r->o->json)
+        say(r, "%s; %s; peak of registers alone: %.1f GFLOP/s in %s", r->c->device->summary, r->c->precision,
+            r->peak / 1e9, lm_dtype_name(r->peak_of));
+    const char *rows = r->o->rows ? r->o->rows : "forward,image,video";
+    for (const char *p = rows;; p++) {
+        size_t n = strcspn(p, ",");
+        LM_TRY(bench_one(e, r, p, n));
+        p += n;
+        if (!*p) return LM_OK;
+    }
+}
+
+lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
+                             void (*line)(void *user, const char *text), void *user) {
+    lm_error e = {0};
+    report r = {.c = c, .o = o, .line = line, .user = user};
+    return api_done(c, bench(&e, &r), &e);
+}
