@@ -111,6 +111,37 @@ INLINE uint16_t bf16_from_float(float f) {
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
+INLINE vf v_from_bf16(vh h) {
+#if VL == 16
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
+#elif VL == 8
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)h), 16);
+#else
+    return (vf)(__builtin_convertvector(h, vu) << 16);
+#endif
+}
+
+INLINE vh v_to_bf16(vf x) {
+    vu u = (vu)x, rounded = u + 0x7fff + (u >> 16 & 1); // in the upper halves
+#if VL == 16
+    // A word permutation, because vpmovdw, above all to memory, is slow on Zen 4.
+    const __m512i upper = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 29, 27, 25, 23, 21, 19,
+                                           17, 15, 13, 11, 9, 7, 5, 3, 1);
+    __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    __m512i h = _mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u, _mm512_set1_epi32(0x400000));
+    return (vh)_mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, h));
+#else
+    vu ordered = (vu)(x == x);
+    rounded = ((ordered & rounded) | (~ordered & (u | 0x400000))) >> 16;
+#if VL == 8
+    __m256i pairs = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
+    return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0x08));
+#else
+    return __builtin_convertvector(rounded, vh);
+#endif
+#endif
+}
+
 // VL elements of a type (F32 or BF16), starting at element i of p.
 INLINE vf v_load(lm_dtype type, const void *p, int64_t i) {
     if (type == LM_F32) {
@@ -120,7 +151,7 @@ INLINE vf v_load(lm_dtype type, const void *p, int64_t i) {
     }
     vh h;
     memcpy(&h, (const uint16_t *)p + i, sizeof h);
-    return (vf)(__builtin_convertvector(h, vu) << 16);
+    return v_from_bf16(h);
 }
 
 INLINE void v_store(lm_dtype type, void *p, int64_t i, vf x) {
@@ -128,32 +159,43 @@ INLINE void v_store(lm_dtype type, void *p, int64_t i, vf x) {
         memcpy((float *)p + i, &x, sizeof x);
         return;
     }
-    vu u = (vu)x;
-    vu rounded = (u + 0x7fff + (u >> 16 & 1)) >> 16, nan = u >> 16 | 0x40;
-    vu ordered = (vu)(x == x);
-    vh h = __builtin_convertvector((ordered & rounded) | (~ordered & nan), vh);
+    vh h = v_to_bf16(x);
     memcpy((uint16_t *)p + i, &h, sizeof h);
 }
 
 // The first n < VL of them; the others read as 0 and are not written.
 INLINE vf v_load_part(lm_dtype type, const void *p, int64_t i, int64_t n) {
+#if VL == 16
+    const __mmask16 mask = (__mmask16)((1u << n) - 1);
+    if (type == LM_F32) return (vf)_mm512_maskz_loadu_ps(mask, (const float *)p + i);
+    return v_from_bf16((vh)_mm256_maskz_loadu_epi16(mask, (const uint16_t *)p + i));
+#else
     float x[VL] = {0};
     for (int64_t j = 0; j < n; j++)
         x[j] = type == LM_F32 ? ((const float *)p)[i + j] : bf16_to_float(((const uint16_t *)p)[i + j]);
     vf v;
     memcpy(&v, x, sizeof v);
     return v;
+#endif
 }
 
 INLINE void v_store_part(lm_dtype type, void *p, int64_t i, int64_t n, vf v) {
+#if VL == 16
+    const __mmask16 mask = (__mmask16)((1u << n) - 1);
+    if (type == LM_F32)
+        _mm512_mask_storeu_ps((float *)p + i, mask, (__m512)v);
+    else
+        _mm256_mask_storeu_epi16((uint16_t *)p + i, mask, (__m256i)v_to_bf16(v));
+#else
     float x[VL];
-    memcpy(x, &v, sizeof v);
+    memcpy(x, &v, sizeof x);
     for (int64_t j = 0; j < n; j++) {
         if (type == LM_F32)
             ((float *)p)[i + j] = x[j];
         else
             ((uint16_t *)p)[i + j] = bf16_from_float(x[j]);
     }
+#endif
 }
 
 INLINE vf v_get(lm_dtype type, const void *p, int64_t i, int64_t n) {
