@@ -202,8 +202,10 @@ static double find_rate(const reader *r) {
     if (strstr(kind, "_pipe") && strcmp(kind, "yuv4mpegpipe")) return 0;
     if (strcmp(kind, "gif") && strcmp(kind, "apng")) return av_q2d(av_guess_frame_rate(r->format, r->stream, NULL));
     if (r->frames.clip.frames == 1) return 0;
-    double tick = av_q2d(r->stream->time_base);
-    return lm_media_rate(r->frames.clip.frames, (double)r->duration * tick, tick);
+    double tick = av_q2d(r->stream->time_base), seconds = (double)r->duration * tick;
+    // each frame's duration of an APNG is rounded by itself, a GIF's were rounded to add up
+    double tolerance = strcmp(kind, "apng") ? tick : tick * r->frames.clip.frames;
+    return lm_media_rate(r->frames.clip.frames, seconds, tolerance);
 }
 
 static lm_status read_all(lm_error *e, reader *r) {

@@ -4,6 +4,7 @@
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libswscale/swscale.h>
+#include <math.h>
 #include <string.h>
 
 typedef struct profile {
@@ -91,6 +92,12 @@ static int open_encoder(writer *w) {
     return code;
 }
 
+// How long the last frame of a GIF is shown, in hundredths of a second: until the next one would come.
+static int64_t last_delay(const writer *w) {
+    double step = 100 / av_q2d(w->codec->framerate);
+    return llround(step * w->clip->frames) - llround(step * (w->clip->frames - 1));
+}
+
 static int open_muxer(writer *w, const char *comment) {
     w->sink = (lm_av_stream){w->out, 0};
     w->io = lm_av_open(&w->sink, true);
@@ -112,6 +119,7 @@ static int open_muxer(writer *w, const char *comment) {
     if (comment && (code = av_dict_set(&f->metadata, "comment", comment, 0)) < 0) return code;
     AVDictionary *options = NULL;
     code = av_dict_parse_string(&options, w->profile->muxer_options, "=", ":", 0);
+    if (code >= 0 && w->palette) code = av_dict_set_int(&options, "final_delay", last_delay(w), 0);
     if (code >= 0) code = avformat_write_header(f, &options);
     av_dict_free(&options);
     return code;

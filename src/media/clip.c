@@ -52,10 +52,10 @@ lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int6
                    (long long)width, (long long)height, LM_MAX_SIDE);
 }
 
-double lm_media_rate(int frames, double seconds, double tick) {
+double lm_media_rate(int frames, double seconds, double tolerance) {
     if (!(seconds > 0)) return 0;
     double rate = frames / seconds, whole = round(rate);
-    return whole > 0 && fabs(frames / whole - seconds) <= tick ? whole : rate;
+    return whole > 0 && fabs(frames / whole - seconds) <= tolerance ? whole : rate;
 }
 
 static lm_status builder_grow(lm_error *e, lm_clip_builder *b) {

@@ -25,8 +25,8 @@ bool lm_builder_full(const lm_clip_builder *b);
 lm_status lm_builder_finish(lm_error *e, lm_clip_builder *b, lm_status status, lm_clip *out);
 
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height);
-// frames / seconds, or the whole number of frames a second that seconds, rounded to ticks, stands for.
-double lm_media_rate(int frames, double seconds, double tick);
+// frames / seconds, or a whole number of frames a second when its seconds differ by no more than tolerance.
+double lm_media_rate(int frames, double seconds, double tolerance);
 size_t lm_clip_frame_bytes(const lm_clip *c);
 void lm_clip_drop_unused_alpha(lm_clip *c); // RGBA to RGB when every pixel is opaque
 
