@@ -3,10 +3,10 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/sha256.h"
+#include "store/json_text.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -138,15 +138,14 @@ static lm_status read_root(lm_error *e, lm_model_folder *m, json_t *root) {
 lm_status lm_model_folder_parse(lm_error *e, const char *name, const uint8_t *json, size_t size,
                                 lm_model_folder **out) {
     *out = NULL;
-    json_error_t why;
-    json_t *root = json_loadb((const char *)json, size, JSON_REJECT_DUPLICATES, &why);
-    if (!root && (json_error_code(&why) == json_error_out_of_memory || !why.text[0]))
-        return lm_fail_memory(e, (double)size, "model.json");
-    if (!root)
-        return lm_fail(e, LM_MODEL, "'%.200s/model.json': line %d, column %d: %s", name, why.line, why.column,
-                       why.text);
+    char *file = lm_format("%s/model.json", name);
+    if (!file) return lm_fail_memory(e, (double)strlen(name), "a model folder");
+    json_t *root;
+    lm_status status = lm_json_read(e, file, (const char *)json, size, &root);
+    lm_free(file);
+    LM_TRY(status);
     lm_model_folder *m = lm_alloc_zero(1, sizeof *m);
-    lm_status status = m ? copy_text(e, m, name, &m->path) : lm_fail_memory(e, sizeof *m, "model.json");
+    status = m ? copy_text(e, m, name, &m->path) : lm_fail_memory(e, sizeof *m, "model.json");
     if (status == LM_OK) status = read_root(e, m, root);
     json_decref(root);
     if (status == LM_OK)

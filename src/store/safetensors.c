@@ -2,9 +2,9 @@
 
 #include "base/memory.h"
 #include "store/element.h"
+#include "store/json_text.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -179,11 +179,8 @@ static lm_status read_file(lm_error *e, lm_safetensors *s, const uint8_t *bytes,
                        (unsigned long long)length, size);
     if (length == 0 || bytes[8] != '{')
         return lm_fail(e, LM_MODEL, "'%.200s': not safetensors: the header doesn't begin with '{'", s->file);
-    json_error_t why;
-    json_t *header = json_loadb((const char *)bytes + 8, (size_t)length, JSON_REJECT_DUPLICATES, &why);
-    if (!header && (json_error_code(&why) == json_error_out_of_memory || !why.text[0]))
-        return lm_fail_memory(e, (double)length, s->file);
-    if (!header) return lm_fail(e, LM_MODEL, "'%.200s': header: column %d: %s", s->file, why.column, why.text);
+    json_t *header;
+    LM_TRY(lm_json_read(e, s->file, (const char *)bytes + 8, (size_t)length, &header));
     lm_status status = read_entries(e, s, header, bytes + 8 + length, size - 8 - (size_t)length);
     json_decref(header);
     return status;
@@ -219,8 +216,8 @@ lm_status lm_safetensors_open(lm_error *e, const char *path, lm_safetensors **ou
     *out = NULL;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return lm_fail(e, LM_MODEL, "can't read '%.200s': %m", path);
-    void *map;
-    size_t size;
+    void *map = NULL;
+    size_t size = 0;
     lm_status status = map_file(e, path, fd, &map, &size);
     close(fd);
     LM_TRY(status);

@@ -1,9 +1,9 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "store/element.h"
+#include "store/json_text.h"
 #include "store/safetensors.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,8 +129,8 @@ static lm_status describe_all(lm_error *e, const char *path, const plan *p, json
 
 // The length and the header, padded with spaces so that the data begins at a multiple of 8.
 static lm_status write_header(lm_error *e, const char *path, const json_t *header, lm_file_writer *w) {
-    char *text = json_dumps(header, JSON_COMPACT);
-    if (!text) return lm_fail_memory(e, 0, "a file's header");
+    char *text;
+    LM_TRY(lm_json_write(e, header, &text));
     uint64_t used = strlen(text), length = (used + 7) / 8 * 8;
     lm_status status = LM_OK;
     if (length > MAX_HEADER)
@@ -139,7 +139,7 @@ static lm_status write_header(lm_error *e, const char *path, const json_t *heade
     if (status == LM_OK) status = lm_file_append(e, w, &length, 8);
     if (status == LM_OK) status = lm_file_append(e, w, text, used);
     if (status == LM_OK) status = lm_file_append(e, w, "        ", length - used);
-    free(text); // jansson's
+    lm_free(text);
     return status;
 }
 

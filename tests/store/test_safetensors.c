@@ -108,7 +108,7 @@ static void test_defects(void **state) {
         {"", 4, "header doesn't begin with '{'"},
         {" {}", 0, "header doesn't begin with '{'"},
         {"[]", 0, "header doesn't begin with '{'"},
-        {"{\"a\":", 0, "header: column"},
+        {"{\"a\":", 0, "line 1, column "},
         {"{} {}", 0, "end of file expected"},
         {"{\"a\xff\":{}}", 0, "unable to decode byte 0xff"},
         {"{" T("a", "U8", "[1]", 0, 1) "," T("a", "U8", "[1]", 1, 2) "}", 2, "duplicate object key"},
@@ -163,7 +163,7 @@ static void test_header_length(void **state) {
                  {100000000, "truncated: a header of 100000000 bytes"},
                  {100000001, "a header of 100000001 bytes; at most 100000000 are allowed"},
                  {UINT64_MAX, "a header of 18446744073709551615 bytes; at most"},
-                 {1, "header: column"}};
+                 {1, "line 1, column "}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         size_t size;
         uint8_t *bytes = make_file(cases[i].length, "{}", 0, &size);
