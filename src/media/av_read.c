@@ -31,7 +31,7 @@ typedef struct reader {
 
 static lm_status av_failure(lm_error *e, const reader *r, const char *what, int code) {
     char reason[AV_ERROR_MAX_STRING_SIZE] = "";
-    if (code == AVERROR(ENOMEM)) return lm_fail_memory(e, 0, r->frames.name);
+    if (code == AVERROR(ENOMEM)) return lm_media_no_memory(e, r->frames.name);
     av_strerror(code, reason, sizeof reason);
     return lm_fail(e, LM_MEDIA, "%.200s: %s (%s)", r->frames.name, what, reason);
 }
@@ -49,7 +49,7 @@ static lm_status open_container(lm_error *e, reader *r) {
     r->format = avformat_alloc_context();
     AVDictionary *options = NULL;
     if (!r->io || !r->format || av_dict_set(&options, "format_whitelist", formats, 0) < 0)
-        return lm_fail_memory(e, 0, "reading media");
+        return lm_media_no_memory(e, "reading media");
     r->format->pb = r->io;
     r->format->flags |= AVFMT_FLAG_CUSTOM_IO;
     r->format->io_open = refuse_open;
@@ -79,7 +79,7 @@ static lm_status open_decoder(lm_error *e, reader *r) {
     r->packet = av_packet_alloc();
     r->frame = av_frame_alloc();
     r->rgb = av_frame_alloc();
-    if (!r->codec || !r->packet || !r->frame || !r->rgb) return lm_fail_memory(e, 0, "reading media");
+    if (!r->codec || !r->packet || !r->frame || !r->rgb) return lm_media_no_memory(e, "reading media");
     code = avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = 1;
@@ -102,7 +102,7 @@ static lm_status to_rgb(lm_error *e, reader *r, bool alpha) {
     if (rgb->width != f->width || rgb->height != f->height || rgb->format != format) {
         av_frame_unref(rgb);
         rgb->width = f->width, rgb->height = f->height, rgb->format = format;
-        if (av_frame_get_buffer(rgb, 0) < 0) return lm_fail_memory(e, 0, "frames");
+        if (av_frame_get_buffer(rgb, 0) < 0) return lm_media_no_memory(e, "frames");
     }
     int flags = SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT;
     r->scaler = sws_getCachedContext(r->scaler, f->width, f->height, f->format, f->width, f->height, format, flags,
@@ -176,7 +176,10 @@ static lm_status decode(lm_error *e, reader *r, const AVPacket *packet) {
         if (code == AVERROR(EAGAIN) || code == AVERROR_EOF) return LM_OK;
         if (code >= 0) LM_TRY(take_frame(e, r));
     }
-    return code < 0 ? av_failure(e, r, "is damaged or truncated", code) : LM_OK;
+    if (code >= 0) return LM_OK;
+    // decoders don't tell a size beyond max_pixels from other nonsense
+    return av_failure(e, r, r->frames.clip.frames ? "is damaged or truncated" : "is damaged, truncated or too large",
+                      code);
 }
 
 static lm_status decode_all(lm_error *e, reader *r) {

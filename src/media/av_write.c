@@ -38,7 +38,7 @@ typedef struct writer {
 
 static lm_status failure(lm_error *e, const writer *w, int code) {
     char reason[AV_ERROR_MAX_STRING_SIZE] = "";
-    if (code == AVERROR(ENOMEM)) return lm_fail_memory(e, 0, "encoding");
+    if (code == AVERROR(ENOMEM)) return lm_media_no_memory(e, "encoding");
     av_strerror(code, reason, sizeof reason);
     return lm_fail(e, LM_MEDIA, "encoding as %s failed (%s)", w->profile->muxer, reason);
 }

@@ -5,6 +5,10 @@
 
 enum { CHECKED_BYTES = 64 << 20 }; // allocations above this are compared with the memory that is left
 
+lm_status lm_media_no_memory(lm_error *e, const char *what) {
+    return lm_fail(e, LM_MEMORY, "no memory: %.200s needs more", what);
+}
+
 static lm_status clip_bytes(lm_error *e, int frames, int width, int height, int channels, size_t *bytes) {
     size_t n = (size_t)frames;
     if (!lm_mul_size(n, (size_t)width, &n) || !lm_mul_size(n, (size_t)height, &n) ||

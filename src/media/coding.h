@@ -24,6 +24,7 @@ bool lm_builder_full(const lm_clip_builder *b);
 // Moves the frames to *out when status is LM_OK, frees them otherwise; returns status, or LM_MEDIA for no frame at all.
 lm_status lm_builder_finish(lm_error *e, lm_clip_builder *b, lm_status status, lm_clip *out);
 
+lm_status lm_media_no_memory(lm_error *e, const char *what); // LM_MEMORY, where the bytes needed aren't known
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height);
 // frames / seconds, or a whole number of frames a second when its seconds differ by no more than tolerance.
 double lm_media_rate(int frames, double seconds, double tolerance);

@@ -22,7 +22,7 @@ static int by_name(const struct dirent **a, const struct dirent **b) {
 
 static lm_status read_picture(lm_error *e, lm_clip_builder *b, const char *folder, const char *file) {
     char *path = lm_format("%s/%s", folder, file);
-    if (!path) return lm_fail_memory(e, 0, "a path");
+    if (!path) return lm_media_no_memory(e, "a path");
     uint8_t *bytes = NULL, *frame;
     size_t size;
     lm_clip picture = {0};
@@ -77,7 +77,7 @@ static lm_status write_frame(lm_error *e, const char *folder, const lm_clip *cli
     one.data = clip->data + (size_t)i * lm_clip_frame_bytes(clip);
     lm_bytes png = {0};
     char *path = lm_format("%s/frame-%04d.png", folder, i + 1);
-    lm_status status = path ? lm_av_write(e, LM_AV_PNG, &one, NULL, &png) : lm_fail_memory(e, 0, "a path");
+    lm_status status = path ? lm_av_write(e, LM_AV_PNG, &one, NULL, &png) : lm_media_no_memory(e, "a path");
     if (status == LM_OK) status = lm_media_store(e, path, &png);
     lm_bytes_free(&png);
     lm_free(path);
@@ -88,7 +88,7 @@ static lm_status write_files(lm_error *e, const char *folder, const lm_clip *cli
     for (int i = 0; i < clip->frames; i++) LM_TRY(write_frame(e, folder, clip, i));
     if (!recipe) return LM_OK;
     char *path = lm_format("%s/recipe.json", folder);
-    lm_status status = path ? lm_recipe_write_beside(e, path, recipe) : lm_fail_memory(e, 0, "a path");
+    lm_status status = path ? lm_recipe_write_beside(e, path, recipe) : lm_media_no_memory(e, "a path");
     lm_free(path);
     return status;
 }
@@ -114,7 +114,7 @@ static lm_status write_beside(lm_error *e, const char *path, const lm_clip *clip
     lm_status status = LM_OK;
     struct stat info;
     if (!temporary || !parent)
-        status = lm_fail_memory(e, 0, "a path");
+        status = lm_media_no_memory(e, "a path");
     else if (stat(path, &info) || !mkdtemp(temporary))
         status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
     else {
@@ -135,7 +135,7 @@ static lm_status write_beside(lm_error *e, const char *path, const lm_clip *clip
 lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
     LM_TRY(lm_folder_check(e, path));
     char *target = lm_strdup(path);
-    if (!target) return lm_fail_memory(e, 0, "a path");
+    if (!target) return lm_media_no_memory(e, "a path");
     for (size_t n = strlen(target); n > 1 && target[n - 1] == '/';) target[--n] = 0;
     bool made = !mkdir(target, 0777);
     lm_status status = LM_OK;

@@ -93,7 +93,7 @@ static lm_status find_header(lm_error *e, const char *name, const uint8_t *b, si
 }
 
 lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out) {
-    size_t start, length;
+    size_t start = 0, length = 0;
     char text[512];
     npy_header h = {0};
     LM_TRY(find_header(e, name, bytes, size, &start, &length));

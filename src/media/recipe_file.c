@@ -29,7 +29,7 @@ lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *reci
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
     json_decref(object);
     lm_bytes bytes = {0};
-    lm_status status = text ? lm_bytes_write(e, &bytes, 0, text, strlen(text)) : lm_fail_memory(e, 0, "a recipe");
+    lm_status status = text ? lm_bytes_write(e, &bytes, 0, text, strlen(text)) : lm_media_no_memory(e, "a recipe");
     if (status == LM_OK) status = lm_bytes_write(e, &bytes, bytes.size, "\n", 1);
     if (status == LM_OK) status = lm_media_store(e, path, &bytes);
     lm_bytes_free(&bytes);
@@ -77,7 +77,7 @@ static lm_status compact(lm_error *e, char *text, char **out) {
     json_decref(object);
     *out = dumped ? lm_strdup(dumped) : NULL;
     free(dumped);
-    return *out ? LM_OK : lm_fail_memory(e, 0, "a recipe");
+    return *out ? LM_OK : lm_media_no_memory(e, "a recipe");
 }
 
 // A comment that isn't a JSON object is somebody else's, and the file beside is looked at.
@@ -92,7 +92,7 @@ lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json) {
         if (*json) return LM_OK;
     }
     char *beside = lm_format(S_ISDIR(info.st_mode) ? "%s/recipe.json" : "%s.json", path);
-    if (!beside) return lm_fail_memory(e, 0, "a path");
+    if (!beside) return lm_media_no_memory(e, "a path");
     lm_status status = read_beside(e, beside, &text);
     bool found = status == LM_OK && text;
     if (found) status = compact(e, text, json);

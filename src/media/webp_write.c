@@ -24,7 +24,7 @@ static int start_ms(const lm_clip *c, int i) {
 
 static bool add_frames(WebPAnimEncoder *encoder, const lm_clip *c) {
     WebPConfig config;
-    if (!WebPConfigInit(&config) || !WebPConfigLosslessPreset(&config, 6)) return false;
+    if (!WebPConfigInit(&config) || !WebPConfigLosslessPreset(&config, 4)) return false;
     config.exact = 1; // keep the colours of transparent pixels
     config.thread_level = 0;
     bool ok = true;

@@ -48,7 +48,7 @@ char *lm_path_parent(const char *path) {
 
 static lm_status check_parent(lm_error *e, const char *path) {
     char *parent = lm_path_parent(path);
-    if (!parent) return lm_fail_memory(e, 0, "a path");
+    if (!parent) return lm_media_no_memory(e, "a path");
     struct stat info;
     lm_status status = LM_OK;
     if (stat(parent, &info))
@@ -119,7 +119,7 @@ static lm_status write_file(lm_error *e, const char *path, const output *o, cons
     lm_bytes_free(&bytes);
     if (status != LM_OK || !recipe) return status;
     char *beside = lm_format("%s.json", path);
-    status = beside ? lm_recipe_write_beside(e, beside, recipe) : lm_fail_memory(e, 0, "a path");
+    status = beside ? lm_recipe_write_beside(e, beside, recipe) : lm_media_no_memory(e, "a path");
     lm_free(beside);
     return status;
 }
