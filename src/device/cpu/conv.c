@@ -1,6 +1,7 @@
 // Convolutions, linear layers and their gradients by x: one kernel for all of them, made of oneDNN primitives.
 #include "device/cpu/conv_kernel.h"
 #include "base/memory.h"
+#include "base/threads.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ typedef struct packed_weights {
 
 typedef struct conv_kernel {
     cpu_kernel base;
+    struct lm_pool *pool;
     const cpu_dnnl *dnnl;
     const cpu_simd *simd;
     conv_form form;
@@ -39,11 +41,32 @@ static void free_conv(cpu_kernel *base) {
     conv_cut_free(&k->cut);
 }
 
+// Output channels packed by one piece.
+// block.
+enum { PACK_CHANNELS = 64 };
+
+typedef struct pack_job {
+    const packed_weights *to;
+    bool flipped;
+    const float *weights;
+} pack_job;
+
+static void pack_piece(void *context, int64_t piece, int thread) {
+    (void)thread;
+    const pack_job *j = context;
+    const conv_layout *l = &j->to->layout;
+    const int64_t first = piece * PACK_CHANNELS, rest = l->size[0] - first;
+    const int64_t last = first + (rest < PACK_CHANNELS ? rest : PACK_CHANNELS);
+    conv_layout_pack(l, j->flipped, j->weights, first, last, j->to->data);
+}
+
 static lm_status pack_conv(lm_error *e, cpu_kernel *base, const lm_io *io) {
     (void)e;
     const conv_kernel *k = (const conv_kernel *)base;
-    for (int i = 0; i < k->packs; i++)
-        conv_layout_pack(&k->pack[i].layout, k->form.flipped, io->in[1].data, k->pack[i].data);
+    for (int i = 0; i < k->packs; i++) {
+        pack_job job = {&k->pack[i], k->form.flipped, io->in[1].data};
+        lm_pool_run(k->pool, (k->pack[i].layout.size[0] + PACK_CHANNELS - 1) / PACK_CHANNELS, pack_piece, &job);
+    }
     return LM_OK;
 }
 
@@ -190,6 +213,7 @@ static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const 
     const bool back = op->kind == LM_OP_CONV_GRAD_X || op->kind == LM_OP_LINEAR_GRAD_X;
     conv_kernel *k = lm_alloc_zero(1, sizeof *k);
     if (!k) return lm_fail_memory(e, sizeof *k, "a convolution");
+    k->pool = s->pool;
     k->dnnl = s->dnnl;
     k->simd = cpu_simd_of(s->level);
     k->base.op = *op;

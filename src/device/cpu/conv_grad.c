@@ -8,11 +8,8 @@
 #include <string.h>
 
 enum { SUM_BLOCK = 16384, UNPACK_CHANNELS = 16 }; // floats, and output channels, in a piece of phases 2 and 3
-enum {
-    PARTS = 16,
-    PART_BYTES = 32 << 20,
-    PART_POSITIONS = 512
-}; // most parts, most bytes of all, fewest positions of one
+// Most parts, most bytes of all of them, fewest positions in each; below FEW_POSITIONS there is one part.
+enum { PARTS = 16, PART_BYTES = 32 << 20, PART_POSITIONS = 512, FEW_POSITIONS = 128 };
 
 static void free_grad(cpu_kernel *base) {
     grad_kernel *k = (grad_kernel *)base;
@@ -66,7 +63,8 @@ static int64_t count_parts(const conv_form *f) {
     const int64_t positions = f->n * f->h.out * f->w.out;
     int64_t parts = PART_BYTES / bytes;
     if (parts > positions / PART_POSITIONS) parts = positions / PART_POSITIONS;
-    return parts < 2 ? 2 : parts > PARTS ? PARTS : parts;
+    const int64_t least = positions < FEW_POSITIONS ? 1 : 2;
+    return parts < least ? least : parts > PARTS ? PARTS : parts;
 }
 
 static lm_status cut_parts(lm_error *e, grad_kernel *k) {

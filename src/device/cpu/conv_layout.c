@@ -26,6 +26,10 @@ lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout 
     int64_t *term = out->term;
     for (int d = 0; d < 4; d++)
         for (int64_t i = 0; i < md->dims[d]; i++) *term++ = place(&md->format_desc.blocking, d, i);
+    const dnnl_dim_t *stride = md->format_desc.blocking.strides, *size = md->dims;
+    out->plain = md->format_desc.blocking.inner_nblks == 0;
+    int64_t dense = 1;
+    for (int d = 3; d >= 0; dense *= size[d--]) out->plain &= size[d] == 1 || stride[d] == dense;
     return LM_OK;
 }
 
@@ -41,38 +45,77 @@ static uint16_t to_bf16(float f) {
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-// The plain array's strides along o i h w and the place of element 0.
-static void plain_strides(const conv_layout *l, bool flipped, int64_t stride[4], int64_t *first) {
-    const int64_t taps = l->size[2] * l->size[3];
-    stride[0] = flipped ? taps : l->size[1] * taps;
-    stride[1] = flipped ? l->size[0] * taps : taps;
-    stride[2] = flipped ? -l->size[3] : l->size[3];
-    stride[3] = flipped ? -1 : 1;
-    *first = flipped ? taps - 1 : 0;
+// Where an element of the plain array is: start + o stride[0] + i stride[1] + h stride[2] + w stride[3].
+typedef struct plain_place {
+    int64_t start, stride[4];
+} plain_place;
+
+static plain_place place_plain(const conv_layout *l, bool flipped) {
+    const int64_t w = l->size[3], taps = l->size[2] * w;
+    if (flipped) return (plain_place){taps - 1, {taps, l->size[0] * taps, -w, -1}};
+    return (plain_place){0, {l->size[1] * taps, taps, w, 1}};
 }
 
-void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, void *packed) {
+// A tile of the two arrays: some output channels by some input channels, so few that both stay in the first cache while
+// one is read across the other's order.
+enum { TILE = 16 };
+typedef struct tile {
+    int64_t o, i, o_end, i_end;
+} tile;
+
+static void pack_tile(const conv_layout *l, const plain_place *p, const tile *t, const float *plain, void *packed) {
     const int64_t *to = l->term, *ti = to + l->size[0], *th = ti + l->size[1], *tw = th + l->size[2];
-    int64_t stride[4], start;
-    plain_strides(l, flipped, stride, &start);
-    for (int64_t o = 0; o < l->size[0]; o++)
-        for (int64_t i = 0; i < l->size[1]; i++)
-            for (int64_t h = 0; h < l->size[2]; h++)
-                for (int64_t w = 0; w < l->size[3]; w++) {
-                    const float x = plain[start + o * stride[0] + i * stride[1] + h * stride[2] + w * stride[3]];
-                    const int64_t at = to[o] + ti[i] + th[h] + tw[w];
-                    if (l->type == LM_F32)
-                        ((float *)packed)[at] = x;
-                    else
-                        ((uint16_t *)packed)[at] = to_bf16(x);
-                }
+    const int64_t step = p->stride[0], count = t->o_end - t->o;
+    for (int64_t h = 0; h < l->size[2]; h++)
+        for (int64_t w = 0; w < l->size[3]; w++)
+            for (int64_t i = t->i; i < t->i_end; i++) {
+                const float *from =
+                    plain + p->start + t->o * step + i * p->stride[1] + h * p->stride[2] + w * p->stride[3];
+                const int64_t at = ti[i] + th[h] + tw[w], *term = to + t->o;
+                if (l->type == LM_F32)
+                    for (int64_t o = 0; o < count; o++) ((float *)packed)[at + term[o]] = from[o * step];
+                else
+                    for (int64_t o = 0; o < count; o++) ((uint16_t *)packed)[at + term[o]] = to_bf16(from[o * step]);
+            }
+}
+
+static void unpack_tile(const conv_layout *l, const plain_place *p, const tile *t, const float *packed, float *plain) {
+    const int64_t *to = l->term, *ti = to + l->size[0], *th = ti + l->size[1], *tw = th + l->size[2];
+    const int64_t step = p->stride[0], count = t->o_end - t->o;
+    for (int64_t h = 0; h < l->size[2]; h++)
+        for (int64_t w = 0; w < l->size[3]; w++)
+            for (int64_t i = t->i; i < t->i_end; i++) {
+                float *result = plain + p->start + t->o * step + i * p->stride[1] + h * p->stride[2] + w * p->stride[3];
+                const float *from = packed + ti[i] + th[h] + tw[w];
+                for (int64_t o = 0; o < count; o++) result[o * step] = from[to[t->o + o]];
+            }
+}
+
+// The tile after t among output channels up to last; false when there is none. Begin with i_end = 0.
+static bool next_tile(const conv_layout *l, int64_t last, tile *t) {
+    if (t->i_end == l->size[1]) {
+        t->o = t->o_end;
+        t->i_end = 0;
+    }
+    if (t->o >= last) return false;
+    t->o_end = t->o + TILE < last ? t->o + TILE : last;
+    t->i = t->i_end;
+    t->i_end = t->i + TILE < l->size[1] ? t->i + TILE : l->size[1];
+    return true;
+}
+
+void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, int64_t first, int64_t last,
+                      void *packed) {
+    const plain_place p = place_plain(l, flipped);
+    for (tile t = {.o = first}; next_tile(l, last, &t);) pack_tile(l, &p, &t, plain, packed);
 }
 
 void conv_layout_unpack(const conv_layout *l, const float *packed, int64_t first, int64_t last, float *plain) {
-    const int64_t *to = l->term, *ti = to + l->size[0], *th = ti + l->size[1], *tw = th + l->size[2];
-    float *at = plain + first * l->size[1] * l->size[2] * l->size[3];
-    for (int64_t o = first; o < last; o++)
-        for (int64_t i = 0; i < l->size[1]; i++)
-            for (int64_t h = 0; h < l->size[2]; h++)
-                for (int64_t w = 0; w < l->size[3]; w++) *at++ = packed[to[o] + ti[i] + th[h] + tw[w]];
+    const int64_t each = l->size[1] * l->size[2] * l->size[3];
+    if (l->plain) {
+        memcpy(plain + first * each, packed + first * each, (size_t)((last - first) * each) * sizeof *plain);
+        return;
+    }
+    const plain_place p = place_plain(l, false);
+    for (tile t = {.o = first}; next_tile(l, last, &t);) unpack_tile(l, &p, &t, packed, plain);
 }

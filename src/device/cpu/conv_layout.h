@@ -9,11 +9,13 @@ typedef struct conv_layout {
     int64_t *term;   // [size[0] + size[1] + size[2] + size[3]]
     size_t bytes;    // of the whole layout, padding included
     lm_dtype type;
+    bool plain; // it is [O,I,h,w] itself
 } conv_layout;
 
 lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout *out);
 void conv_layout_free(conv_layout *l);
-// flipped: plain is [I,O,h,w] and turned by 180 degrees. Padding is left alone.
-void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, void *packed);
-// Elements of output channels [first, last) of a packed F32 layout into plain [O,I,h,w].
-void conv_layout_unpack(const conv_layout *l, const float *packed, int64_t first, int64_t last, float *plain);
+// Both take output channels [first, last). flipped: plain is [I,O,h,w] and turned by 180 degrees. Padding is left
+// alone.
+void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, int64_t first, int64_t last,
+                      void *packed);
+void conv_layout_unpack(const conv_layout *l, const float *packed, int64_t first, int64_t last, float *plain); // of F32
