@@ -1,6 +1,6 @@
-// A model folder: model.json and, per part, a folder with config.json and model.safetensors (the text part has vocab.txt
-// as well). model.json, where "format" is 1, "defaults" hold numbers and strings, and both it and "description" may be left
-// out; no other keys are allowed:
+// A model folder: model.json and, per part, a folder with config.json and model.safetensors (the text part has
+// vocab.txt as well). model.json, where "format" is 1, "defaults" hold numbers and strings, and both it and
+// "description" may be left out; no other keys are allowed:
 //   {"format": 1, "name": "emoji", "version": "1", "licence": "Apache-2.0", "description": "...",
 //    "parts": {"text": "text", "base": "base"}, "defaults": {"width": 64, "cfg_scale": 4, "sampler": "dpmpp-2m"}}
 #pragma once
@@ -10,7 +10,8 @@
 
 typedef struct lm_model_folder lm_model_folder; // holds parsed model.json
 
-lm_status lm_model_folder_open(lm_error *e, const char *path, lm_model_folder **out); // LM_MODEL: missing or wrong, saying what
+lm_status lm_model_folder_open(lm_error *e, const char *path,
+                               lm_model_folder **out); // LM_MODEL: missing or wrong, saying what
 // The text of model.json alone; name is its folder. The parts' files are not looked for.
 lm_status lm_model_folder_parse(lm_error *e, const char *name, const uint8_t *json, size_t size, lm_model_folder **out);
 void lm_model_folder_free(lm_model_folder **m);
@@ -23,11 +24,13 @@ const char *lm_model_folder_part(const lm_model_folder *m, const char *part);
 // A number or string under "defaults"; fallback when absent.
 double lm_model_folder_default(const lm_model_folder *m, const char *key, double fallback);
 const char *lm_model_folder_default_text(const lm_model_folder *m, const char *key, const char *fallback);
-// 16 hex digits of a SHA-256 over every part's weights, configuration and vocabulary (for recipes); computed when asked.
+// 16 hex digits of a SHA-256 over every part's weights, configuration and vocabulary (for recipes); computed when
+// asked.
 lm_status lm_model_folder_hash(lm_error *e, const lm_model_folder *m, char out[17]);
 
-// Fills block (count floats) from a file: entry i, named name(context, i), goes to offset(context, i). Every tensor of the
-// file must be asked for and every one asked for must be there with exactly that shape; LM_MODEL naming the first that isn't.
+// Fills block (count floats) from a file: entry i, named name(context, i), goes to offset(context, i). Every tensor of
+// the file must be asked for and every one asked for must be there with exactly that shape; LM_MODEL naming the first
+// that isn't.
 typedef struct lm_slot {
     const char *name;
     int rank;
@@ -36,7 +39,8 @@ typedef struct lm_slot {
 } lm_slot;
 lm_status lm_weights_load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block);
 // Only the slots found in the file are filled; the file may hold no others. *filled (count bools) says which.
-lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block, unsigned char *filled);
+lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block,
+                               unsigned char *filled);
 // type: F32, F16, BF16 or I8 (which leaves tensors of less than two dimensions in F32). LM_MEDIA: can't be written.
 lm_status lm_weights_save(lm_error *e, const char *path, const lm_slot *slots, int count, const float *block,
                           lm_store_type type, const char *const *keys, const char *const *values, int metadata);

@@ -5,7 +5,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum lm_store_type { LM_ST_F32, LM_ST_F16, LM_ST_BF16, LM_ST_I8, LM_ST_U8, LM_ST_I32, LM_ST_I64, LM_ST_F64 } lm_store_type;
+typedef enum lm_store_type {
+    LM_ST_F32,
+    LM_ST_F16,
+    LM_ST_BF16,
+    LM_ST_I8,
+    LM_ST_U8,
+    LM_ST_I32,
+    LM_ST_I64,
+    LM_ST_F64
+} lm_store_type;
 
 typedef struct lm_stored {
     const char *name;
@@ -17,16 +26,18 @@ typedef struct lm_stored {
 } lm_stored;
 
 typedef struct lm_safetensors lm_safetensors;
-lm_status lm_safetensors_open(lm_error *e, const char *path, lm_safetensors **out);      // LM_MODEL when missing or malformed
-lm_status lm_safetensors_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_safetensors **out); // borrows bytes
+lm_status lm_safetensors_open(lm_error *e, const char *path,
+                              lm_safetensors **out); // LM_MODEL when missing or malformed
+lm_status lm_safetensors_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size,
+                               lm_safetensors **out); // borrows bytes
 void lm_safetensors_free(lm_safetensors **s);
 int lm_safetensors_count(const lm_safetensors *s);
 const lm_stored *lm_safetensors_at(const lm_safetensors *s, int i);
 const lm_stored *lm_safetensors_find(const lm_safetensors *s, const char *name); // NULL when absent
 const char *lm_safetensors_metadata(const lm_safetensors *s, const char *key);   // "__metadata__"; NULL when absent
 
-// A matrix in 8 bits NAME (I8 [O,...]) has its per-row scales beside it as NAME + ".scale" (F32 [O]): w = q * scale[row].
-// Converts to float; LM_MODEL for a type that has no meaning as a weight or 8 bits without scales.
+// A matrix in 8 bits NAME (I8 [O,...]) has its per-row scales beside it as NAME + ".scale" (F32 [O]): w = q *
+// scale[row]. Converts to float; LM_MODEL for a type that has no meaning as a weight or 8 bits without scales.
 lm_status lm_safetensors_floats(lm_error *e, const lm_safetensors *s, const lm_stored *t, float *out);
 
 typedef struct lm_to_store {
