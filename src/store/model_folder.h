@@ -10,8 +10,8 @@
 
 typedef struct lm_model_folder lm_model_folder; // holds parsed model.json
 
-lm_status lm_model_folder_open(lm_error *e, const char *path,
-                               lm_model_folder **out); // LM_MODEL: missing or wrong, saying what
+// LM_MODEL: missing or wrong, saying what.
+lm_status lm_model_folder_open(lm_error *e, const char *path, lm_model_folder **out);
 // The text of model.json alone; name is its folder. The parts' files are not looked for.
 lm_status lm_model_folder_parse(lm_error *e, const char *name, const uint8_t *json, size_t size, lm_model_folder **out);
 void lm_model_folder_free(lm_model_folder **m);
@@ -28,9 +28,9 @@ const char *lm_model_folder_default_text(const lm_model_folder *m, const char *k
 // asked.
 lm_status lm_model_folder_hash(lm_error *e, const lm_model_folder *m, char out[17]);
 
-// Fills block (count floats) from a file: entry i, named name(context, i), goes to offset(context, i). Every tensor of
-// the file must be asked for and every one asked for must be there with exactly that shape; LM_MODEL naming the first
-// that isn't.
+// Where a tensor of a file stands in a flat block of floats: from block + offset on. To load, every tensor of the file
+// must be asked for and every one asked for must be there with exactly that shape and finite values; LM_MODEL naming
+// the first that isn't.
 typedef struct lm_slot {
     const char *name;
     int rank;
