@@ -190,16 +190,14 @@ lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_tr
     return lm_plan_write(e, n->plan, n->target, b->v, pixels * 3 * sizeof(float));
 }
 
-// Warm-up, then constant, then linearly to 0 over the last `cooldown` of the steps. step from 0.
-static double learning_rate(const lm_run_config *c, int64_t step) {
+double trainer_rate(const lm_run_config *c, int64_t step) {
     double rate = fmin(1.0, (double)(step + 1) / (double)c->warmup);
     double left = 1 - (double)step / (double)c->steps;
     if (c->cooldown > 0) rate = fmin(rate, left / c->cooldown);
     return c->learning_rate * rate;
 }
 
-// AdamW over every run of trained parameters that lie side by side.
-static lm_status update(lm_error *e, lm_trainer *t, double rate, double grad_norm) {
+lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_norm) {
     const lm_run_config *c = t->cfg;
     int64_t done = t->step + 1 - t->skipped; // updates with this one
     lm_adamw p = {.rate = (float)rate,
@@ -234,14 +232,14 @@ static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, 
     LM_TRY(t->d->backend->squares(e, t->d, t->grads, t->grad_elements, &squares));
     row->loss = (double)loss;
     row->grad_norm = sqrt(squares);
-    row->rate = learning_rate(t->cfg, t->step);
+    row->rate = trainer_rate(t->cfg, t->step);
     bool finite = isfinite(row->loss) && isfinite(row->grad_norm);
     if (!finite || (t->step > t->cfg->warmup && row->loss > t->cfg->outlier * t->loss_mean)) {
         trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1,
                     row->loss, row->grad_norm, t->loss_mean);
         t->skipped++;
     } else {
-        LM_TRY(update(e, t, row->rate, row->grad_norm));
+        LM_TRY(trainer_update(e, t, row->rate, row->grad_norm));
         t->loss_mean = t->step == t->skipped ? row->loss : 0.98 * t->loss_mean + 0.02 * row->loss;
     }
     t->step++;

@@ -44,6 +44,11 @@ void trainer_network_free(train_network *n);
 // Writes a batch's inputs (and text through the cache) into a network.
 lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b);
 
+// Learning rate of a step (from 0): warm-up, then constant, then linearly to 0 over the last `cooldown` of the steps.
+double trainer_rate(const lm_run_config *c, int64_t step);
+// AdamW over every run of trained parameters that lie side by side, from the gradients of step t->step.
+lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_norm);
+
 // Mean loss of the averaged weights over the fixed validation triples; *out is NaN when there is no validation subject.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);
 // One row a prompt, from the averaged weights, into sample-STEP.png.

@@ -74,14 +74,6 @@ static double *unpack(lm_dtype type, const void *values, int64_t count) {
     return out;
 }
 
-static double formula_weight(const lm_param_info *p, uint64_t seed, int64_t i) {
-    double v = formula_value(seed, i);
-    if (p->desc.rank > 1) return v * sqrt(3.0 / (double)(lm_desc_count(&p->desc) / p->desc.dim[0]));
-    size_t length = strlen(p->name);
-    bool scale = length > 7 && strcmp(p->name + length - 7, ".weight") == 0;
-    return scale ? 1 + 0.2 * v : 0.1 * v;
-}
-
 static double birth_weight(const lm_param_info *p, int64_t i) {
     if (p->init.kind == LM_INIT_ONE) return 1;
     if (p->init.kind != LM_INIT_DIRAC) return 0;
@@ -98,8 +90,10 @@ void network_fill(network *n, bool (*keep_birth)(const lm_param_info *p)) {
         const lm_param_info *p = lm_graph_param(n->g, i);
         bool birth = keep_birth && keep_birth(p);
         uint64_t seed = formula_name_seed(p->name);
-        for (int64_t k = 0; k < lm_desc_count(&p->desc); k++)
-            all[p->offset + k] = birth ? birth_weight(p, k) : formula_weight(p, seed, k);
+        int64_t count = lm_desc_count(&p->desc);
+        for (int64_t k = 0; k < count; k++)
+            all[p->offset + k] =
+                birth ? birth_weight(p, k) : formula_weight(p->name, p->desc.rank, count, p->desc.dim[0], seed, k);
     }
     size_t bytes;
     void *packed = pack(type, all, lm_graph_param_count(n->g), &bytes);

@@ -2,7 +2,9 @@
 // what the oracles commit of an output: samples, sum and sum of squares.
 #pragma once
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { FORMULA_SAMPLES = 32 };
 
@@ -22,6 +24,17 @@ static inline uint64_t formula_name_seed(const char *name) { // FNV-1a, 31 bits
     uint32_t h = 0x811C9DC5u;
     for (; *name; name++) h = (h ^ (uint8_t)*name) * 0x01000193u;
     return h >> 1;
+}
+
+// Element i of a network's weight (tests/oracle/unet_vectors.py, weight). count: of its elements, outputs: its first
+// size.
+static inline double formula_weight(const char *name, int rank, int64_t count, int64_t outputs, uint64_t seed,
+                                    int64_t i) {
+    double v = formula_value(seed, i);
+    if (rank > 1) return v * sqrt(3.0 / (double)(count / outputs));
+    size_t length = strlen(name);
+    bool scale = length > 7 && strcmp(name + length - 7, ".weight") == 0;
+    return scale ? 1 + 0.2 * v : 0.1 * v;
 }
 
 static inline int64_t formula_sample_count(int64_t n) {

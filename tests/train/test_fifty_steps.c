@@ -1,0 +1,234 @@
+// Fifty steps of the trainer's optimiser from PyTorch's weights on PyTorch's batches (tests/oracle/train_vectors.py).
+#include "../op/formula.h"
+#include "train/trainer_internal.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+enum { STEPS = 50 };
+static const double tolerance = 1e-3;
+
+static void succeed(lm_status s, const lm_error *e) {
+    if (s != LM_OK) print_error("%s\n", e->text);
+    assert_int_equal(s, LM_OK);
+}
+
+// What the oracle left of one run.
+typedef struct expected {
+    float loss[STEPS], norm[STEPS], *records;
+} expected;
+
+static float *all;
+static int64_t floats;
+
+static int setup(void **state) {
+    (void)state;
+    FILE *f = fopen(LM_TEST_DATA "/train_steps.bin", "rb");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 0, SEEK_END), 0);
+    floats = ftell(f) / (long)sizeof *all;
+    rewind(f);
+    assert_non_null(all = malloc((size_t)floats * sizeof *all));
+    assert_int_equal(fread(all, sizeof *all, (size_t)floats, f), floats);
+    fclose(f);
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    free(all);
+    return 0;
+}
+
+static lm_unet_config small(bool video) {
+    lm_unet_config c = {.in_channels = 3, .out_channels = 3, .patch = 1, .levels = 3, .channels = {8, 16, 24}};
+    c.res_blocks = 2;
+    c.attention[1] = c.attention[2] = true;
+    c.head_dim = 8;
+    c.groups = 4;
+    c.text_width = 16;
+    c.embed_width = 24;
+    c.video = video;
+    c.cond_channels = video ? 4 : 0;
+    c.temporal_down[0] = c.temporal_down[1] = true;
+    c.temporal_attention_blocks = 2;
+    c.max_frames = 8;
+    return c;
+}
+
+static float *device_block(lm_trainer *t, int64_t n, const float *from) {
+    lm_error e = {0};
+    void *block;
+    float *zero = calloc((size_t)n, sizeof *zero);
+    assert_non_null(zero);
+    succeed(t->d->backend->alloc(&e, t->d, (size_t)n * sizeof *zero, &block), &e);
+    succeed(t->d->backend->upload(&e, t->d, block, from ? from : zero, (size_t)n * sizeof *zero), &e);
+    free(zero);
+    return block;
+}
+
+static float *start_weights(const lm_graph *g) {
+    float *w = calloc((size_t)lm_graph_param_count(g), sizeof *w);
+    assert_non_null(w);
+    for (int i = 0; i < lm_graph_params(g); i++) {
+        const lm_param_info *p = lm_graph_param(g, i);
+        int64_t count = lm_desc_count(&p->desc);
+        uint64_t seed = formula_name_seed(p->name);
+        for (int64_t k = 0; k < count; k++)
+            w[p->offset + k] = (float)formula_weight(p->name, p->desc.rank, count, p->desc.dim[0], seed, k);
+    }
+    return w;
+}
+
+static void begin(lm_trainer *t, lm_run_config *c, bool video, int clips, int frames) {
+    lm_error e = {0};
+    *c = (lm_run_config){.stage = video ? "video" : "image", .size = 16, .steps = STEPS, .warmup = 5, .batch = clips};
+    c->learning_rate = 1e-3;
+    c->weight_decay = 0.01;
+    c->beta1 = 0.9;
+    c->beta2 = 0.99;
+    c->eps = 1e-8;
+    c->clip = 1;
+    c->average = 0.9995;
+    *t = (lm_trainer){.cfg = c, .net = small(video), .batch = {.clips = clips, .frames = frames}};
+    succeed(lm_device_open(&e, "cpu", 2, &t->d), &e);
+    succeed(trainer_network(&e, t, clips, true, true, &t->train), &e);
+    const lm_graph *g = t->train.graph;
+    t->elements = lm_graph_param_count(g);
+    t->grad_elements = lm_graph_grad_count(g);
+    t->params = lm_graph_params(g);
+    float *w = start_weights(g);
+    t->weights = device_block(t, t->elements, w);
+    t->average = device_block(t, t->elements, w);
+    t->grads = device_block(t, t->grad_elements, NULL);
+    t->moment1 = device_block(t, t->grad_elements, NULL);
+    t->moment2 = device_block(t, t->grad_elements, NULL);
+    free(w);
+    lm_plan_bind(t->train.plan, t->weights, t->grads);
+}
+
+static void end(lm_trainer *t) {
+    float *blocks[] = {t->weights, t->average, t->grads, t->moment1, t->moment2};
+    for (int i = 0; i < 5; i++) t->d->backend->release_memory(t->d, blocks[i]);
+    trainer_network_free(&t->train);
+    lm_device_close(&t->d);
+}
+
+// Writes scale * value + shift of the formula for "name.step".
+static void write_input(lm_trainer *t, lm_tensor to, const char *name, double scale, double shift) {
+    if (to.id < 0) return;
+    lm_error e = {0};
+    lm_desc d = lm_tensor_desc(t->train.graph, to);
+    char full[40];
+    snprintf(full, sizeof full, "%s.%lld", name, (long long)t->step);
+    uint64_t seed = formula_name_seed(full);
+    float *values = malloc((size_t)lm_desc_bytes(&d));
+    assert_non_null(values);
+    for (int64_t i = 0; i < lm_desc_count(&d); i++) values[i] = (float)(scale * formula_value(seed, i) + shift);
+    succeed(lm_plan_write(&e, t->train.plan, to, values, (size_t)lm_desc_bytes(&d)), &e);
+    free(values);
+}
+
+static void write_mask(lm_trainer *t, int clips) {
+    lm_error e = {0};
+    float mask[8 * LM_TEXT_TOKENS];
+    for (int i = 0; i < clips * LM_TEXT_TOKENS; i++) mask[i] = i % LM_TEXT_TOKENS < 3 + 2 * (i / LM_TEXT_TOKENS);
+    size_t bytes = (size_t)(clips * LM_TEXT_TOKENS) * sizeof *mask;
+    succeed(lm_plan_write(&e, t->train.plan, t->train.io.mask, mask, bytes), &e);
+}
+
+static void step(lm_trainer *t, int clips, double *loss, double *norm) {
+    lm_error e = {0};
+    const lm_unet *io = &t->train.io;
+    float value;
+    double squares;
+    write_input(t, io->x, "x", 1, 0);
+    write_input(t, t->train.target, "x", 0.7, 0);
+    write_input(t, io->cond, "cond", 1, 0);
+    write_input(t, io->t, "t", 0.5, 0.5);
+    write_input(t, io->text, "text", 1, 0);
+    write_mask(t, clips);
+    succeed(lm_plan_run(&e, t->train.plan), &e);
+    succeed(lm_plan_read(&e, t->train.plan, t->train.loss, &value, sizeof value), &e);
+    succeed(t->d->backend->squares(&e, t->d, t->grads, t->grad_elements, &squares), &e);
+    *loss = (double)value;
+    *norm = sqrt(squares);
+    succeed(trainer_update(&e, t, trainer_rate(t->cfg, t->step), *norm), &e);
+    t->step++;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const lm_param_info *const *)a)->name, (*(const lm_param_info *const *)b)->name);
+}
+
+// Root of the normalised mean square error of a trained parameter's elements in a flat block.
+static double block_error(lm_trainer *t, const float *block, const lm_param_info *p, const float *record) {
+    lm_error e = {0};
+    int64_t count = lm_desc_count(&p->desc);
+    float *raw = malloc((size_t)count * sizeof *raw);
+    double *values = malloc((size_t)count * sizeof *values);
+    assert_true(raw && values);
+    succeed(t->d->backend->download(&e, t->d, raw, block + p->offset, (size_t)count * sizeof *raw), &e);
+    for (int64_t i = 0; i < count; i++) values[i] = (double)raw[i];
+    double error = sqrt(formula_error(values, count, record));
+    if (!(error <= tolerance)) print_error("%s: relative error %.2e\n", p->name, error);
+    free(raw);
+    free(values);
+    return error;
+}
+
+static int64_t compare_weights(lm_trainer *t, int64_t at, double *worst) {
+    const lm_param_info **params = malloc((size_t)t->params * sizeof *params);
+    assert_non_null(params);
+    for (int i = 0; i < t->params; i++) params[i] = lm_graph_param(t->train.graph, i);
+    qsort(params, (size_t)t->params, sizeof *params, by_name);
+    for (int i = 0; i < t->params; i++) {
+        if (!params[i]->trainable) continue;
+        int64_t size = formula_record_size(lm_desc_count(&params[i]->desc));
+        assert_true(at + 2 * size <= floats);
+        *worst = fmax(*worst, block_error(t, t->weights, params[i], all + at));
+        *worst = fmax(*worst, block_error(t, t->average, params[i], all + at + size));
+        at += 2 * size;
+    }
+    free(params);
+    return at;
+}
+
+// Runs one training from the vectors at `at`; returns where the next one's begin.
+static int64_t train(bool video, int clips, int frames, int64_t at) {
+    lm_trainer t;
+    lm_run_config c;
+    begin(&t, &c, video, clips, frames);
+    double loss_error = 0, norm_error = 0, weight_error = 0;
+    int clipped = 0;
+    for (int s = 0; s < STEPS; s++) {
+        double loss, norm, true_loss = (double)all[at + s], true_norm = (double)all[at + STEPS + s];
+        step(&t, clips, &loss, &norm);
+        loss_error = fmax(loss_error, fabs(loss - true_loss) / true_loss);
+        norm_error = fmax(norm_error, fabs(norm - true_norm) / true_norm);
+        clipped += norm > c.clip;
+    }
+    at = compare_weights(&t, at + 2 * STEPS, &weight_error);
+    end(&t);
+    print_message("%s: relative errors: loss %.1e, gradient norm %.1e, weights and average %.1e; %d steps clipped\n",
+                  c.stage, loss_error, norm_error, weight_error, clipped);
+    assert_true(clipped > 0 && clipped < STEPS);
+    assert_true(loss_error <= tolerance && norm_error <= tolerance && weight_error <= tolerance);
+    return at;
+}
+
+static void test_fifty_steps(void **state) {
+    (void)state;
+    int64_t at = train(false, 4, 1, 0);
+    at = train(true, 1, 8, at);
+    assert_int_equal(at, floats);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_fifty_steps)};
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
