@@ -42,7 +42,6 @@ static void free_conv(cpu_kernel *base) {
 }
 
 // Output channels packed by one piece.
-// block.
 enum { PACK_CHANNELS = 64 };
 
 typedef struct pack_job {
