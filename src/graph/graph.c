@@ -4,9 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { DEFAULT_CHAIN = 1 };
+
 lm_graph *lm_graph_create(lm_dtype compute) {
     lm_graph *g = lm_alloc_zero(1, sizeof *g);
-    if (g) g->compute = compute;
+    if (!g) return NULL;
+    g->compute = compute;
+    g->chain = DEFAULT_CHAIN;
     return g;
 }
 
@@ -231,6 +235,10 @@ void lm_graph_train(lm_graph *g, lm_trainable_fn trainable) {
 void lm_graph_want_grad(lm_graph *g, lm_tensor input) {
     graph_value *v = graph_at(g, input);
     if (v) v->needs_grad = v->want_grad = true;
+}
+
+void lm_graph_chain(lm_graph *g, int nodes) {
+    g->chain = nodes > 1 ? nodes : 1;
 }
 
 lm_tensor lm_grad(const lm_graph *g, lm_tensor t) {

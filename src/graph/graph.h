@@ -94,6 +94,10 @@ lm_tensor lm_mse_(lm_graph *g, lm_tensor y, lm_tensor target);
 // Marks a tensor to be kept and readable after a run.
 void lm_output(lm_graph *g, lm_tensor t);
 
+// Longest run of nodes that a plan may execute frames by frames, so that activations stay in cache; 1 turns it off.
+// Takes memory: a run's tensors all live at once. The values don't change.
+void lm_graph_chain(lm_graph *g, int nodes);
+
 // Which parameters are trained; call before building the model. NULL: all. Default: none.
 typedef bool (*lm_trainable_fn)(const char *name);
 void lm_graph_train(lm_graph *g, lm_trainable_fn trainable);

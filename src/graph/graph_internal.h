@@ -38,6 +38,7 @@ struct lm_graph {
     int scopes;
     const char *file;
     int line;
+    int chain; // longest step of a plan, in nodes
     bool train;
     lm_trainable_fn trainable;
 };

@@ -19,24 +19,20 @@ static bool mark_live(const lm_graph *g, unsigned char *live_node, unsigned char
 
 static lm_status collect_nodes(lm_error *e, lm_plan *p) {
     const lm_graph *g = p->g;
-    unsigned char *live = lm_alloc_zero((size_t)g->node_count + (size_t)g->value_count, 1);
+    unsigned char *live = p->live = lm_alloc_zero((size_t)g->node_count + (size_t)g->value_count, 1);
     p->nodes = lm_alloc_zero((size_t)g->node_count, sizeof *p->nodes);
     p->calls = lm_alloc_zero((size_t)g->node_count, sizeof *p->calls);
-    if (!live || !p->nodes || !p->calls) {
-        lm_free(live);
-        return lm_fail_memory(e, (double)g->node_count * sizeof *p->nodes, "the plan");
-    }
+    if (!live || !p->nodes || !p->calls) return lm_fail_memory(e, (double)g->node_count * sizeof *p->nodes, "the plan");
     bool any = mark_live(g, live, live + g->node_count);
     for (int i = 0; i < g->node_count; i++)
         if (live[i] && g->nodes[i].op.kind != LM_OP_VIEW) p->nodes[p->node_count++].index = i;
-    lm_free(live);
     return any ? LM_OK : lm_fail(e, LM_FAILED, "the graph has no output");
 }
 
-static void describe(const lm_plan *p, int value, lm_operand *out) {
+// An operand's shape; second outputs that nobody reads stay absent.
+static void describe(const lm_plan *p, int value, bool optional, lm_operand *out) {
     *out = (lm_operand){0};
-    if (value < 0 || p->storage_of[p->g->values[value].base] < 0) return;
-    out->desc = p->g->values[value].desc;
+    if (value >= 0 && (!optional || p->live[p->g->node_count + value])) out->desc = p->g->values[value].desc;
 }
 
 static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
@@ -44,14 +40,26 @@ static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
         plan_node *pn = &p->nodes[i];
         const graph_node *n = &p->g->nodes[pn->index];
         lm_desc in[LM_MAX_INPUTS], out[LM_MAX_OUTPUTS];
-        for (int k = 0; k < LM_MAX_INPUTS; k++) describe(p, n->in[k], &pn->io.in[k]), in[k] = pn->io.in[k].desc;
-        for (int k = 0; k < LM_MAX_OUTPUTS; k++) describe(p, n->out[k], &pn->io.out[k]), out[k] = pn->io.out[k].desc;
+        for (int k = 0; k < LM_MAX_INPUTS; k++) describe(p, n->in[k], false, &pn->io.in[k]), in[k] = pn->io.in[k].desc;
+        for (int k = 0; k < LM_MAX_OUTPUTS; k++)
+            describe(p, n->out[k], k > 0, &pn->io.out[k]), out[k] = pn->io.out[k].desc;
         pn->flops = lm_op_flops(&n->op, in, out);
         LM_TRY(p->d->backend->prepare(e, p->d, &n->op, &pn->io, &pn->kernel));
         if (pn->kernel->workspace > p->workspace_bytes) p->workspace_bytes = pn->kernel->workspace;
         p->held_bytes += pn->kernel->held;
     }
     return LM_OK;
+}
+
+// Neighbours that treat the same frames alone become one step, run frames by frames so that activations stay in cache.
+// A step's tensors all live at once, so its length is bounded.
+static void group_nodes(lm_plan *p) {
+    for (int i = 0, step = -1, length = 0; i < p->node_count; i++) {
+        int64_t frames = p->nodes[i].kernel->frames;
+        bool joins = i > 0 && frames > 0 && frames == p->nodes[i - 1].kernel->frames && length < p->g->chain;
+        length = joins ? length + 1 : 1;
+        p->nodes[i].step = joins ? step : ++step;
+    }
 }
 
 static void *address(const lm_plan *p, int value) {
@@ -88,9 +96,9 @@ static lm_status plan_prepare(lm_error *e, lm_graph *g, lm_device *d, lm_plan **
     p->d = d;
     p->weights_version = 1;
     LM_TRY(collect_nodes(e, p));
-    for (int i = 0; i < p->node_count; i++) p->nodes[i].step = i;
-    LM_TRY(plan_place(e, p));
-    return prepare_kernels(e, p);
+    LM_TRY(prepare_kernels(e, p));
+    group_nodes(p);
+    return plan_place(e, p);
 }
 
 lm_status lm_plan_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_t *out) {
@@ -128,6 +136,7 @@ void lm_plan_free(lm_plan **plan) {
         if (p->nodes[i].kernel) p->d->backend->release(p->d, p->nodes[i].kernel);
     if (p->block) p->d->backend->release_memory(p->d, p->block);
     if (p->workspace) p->d->backend->release_memory(p->d, p->workspace);
+    lm_free(p->live);
     lm_free(p->storage_of);
     lm_free(p->storages);
     lm_free(p->calls);

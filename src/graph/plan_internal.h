@@ -28,7 +28,8 @@ struct lm_plan {
     plan_node *nodes;
     lm_call *calls; // one a node, in order
     int node_count;
-    int *storage_of; // base value -> storage, -1 when it needs none
+    unsigned char *live; // of the graph: a flag a node, then a flag a value
+    int *storage_of;     // base value -> storage, -1 when it needs none
     plan_storage *storages;
     int storage_count;
     unsigned char *block;

@@ -49,7 +49,7 @@ static void place_outputs(lm_plan *p, const plan_node *pn, const int *last_use) 
     int slot = lm_op_acc(n->op.kind);
     for (int k = 0; k < LM_MAX_OUTPUTS; k++) {
         int v = n->out[k];
-        if (v < 0 || g->values[v].base != v || (k > 0 && last_use[v] < 0 && g->values[v].grad_of < 0)) continue;
+        if (v < 0 || g->values[v].base != v || (k > 0 && !p->live[g->node_count + v])) continue;
         int last = last_use[v] > pn->step ? last_use[v] : pn->step;
         if (g->values[v].grad_of >= 0) {
             new_storage(p, v, PLAN_GRADS, 0, 0);

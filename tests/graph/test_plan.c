@@ -104,13 +104,16 @@ static void storages_alive_together_do_not_overlap(void **state) {
 }
 
 // Runs the training graph on a device and returns its gradients and loss.
-static float *gradients(const char *device, int threads, float *loss, int64_t *count) {
+static float *gradients(const char *device, int threads, int chain, float *loss, int64_t *count) {
     lm_error e = {0};
     lm_device *d = NULL;
     assert_int_equal(lm_device_open(&e, device, threads, &d), LM_OK);
     network n = build(LM_F32, true);
+    lm_graph_chain(n.g, chain);
     lm_plan *p = NULL;
     assert_int_equal(lm_plan_create(&e, n.g, d, &p), LM_OK);
+    int steps = p->nodes[p->node_count - 1].step + 1;
+    assert_true(chain > 1 ? steps < p->node_count : steps == p->node_count);
     *count = lm_graph_grad_count(n.g);
     float *w = random_block(lm_graph_param_count(n.g), 1), *g = random_block(*count, 2);
     memset(g, 0, (size_t)*count * sizeof *g);
@@ -126,12 +129,12 @@ static float *gradients(const char *device, int threads, float *loss, int64_t *c
     return g;
 }
 
-static void devices_and_thread_counts_agree(void **state) {
+static void devices_thread_counts_and_chains_agree(void **state) {
     (void)state;
     float loss[3];
     int64_t count;
-    float *want = gradients("reference", 1, &loss[0], &count);
-    float *one = gradients("cpu", 1, &loss[1], &count), *two = gradients("cpu", 2, &loss[2], &count);
+    float *want = gradients("reference", 1, 1, &loss[0], &count);
+    float *one = gradients("cpu", 1, 1, &loss[1], &count), *two = gradients("cpu", 2, 6, &loss[2], &count);
     assert_memory_equal(one, two, (size_t)count * sizeof *one);
     assert_memory_equal(&loss[1], &loss[2], sizeof loss[1]);
     double error = 0, size = 0;
@@ -235,7 +238,7 @@ static void acc_that_is_also_an_operand_is_not_shared(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(storages_alive_together_do_not_overlap),
-        cmocka_unit_test(devices_and_thread_counts_agree),
+        cmocka_unit_test(devices_thread_counts_and_chains_agree),
         cmocka_unit_test(node_by_node_comparison_finds_no_difference),
         cmocka_unit_test(bytes_are_known_before_and_too_many_refused),
         cmocka_unit_test(wrong_shapes_are_reported_with_their_place),
