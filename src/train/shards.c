@@ -197,44 +197,50 @@ static lm_status copy_facts(lm_error *e, const facts *f, lm_sprite *s) {
     return ok ? LM_OK : lm_fail_memory(e, LM_MAX_CAPTION, "a sprite's captions");
 }
 
-// clip [frames,2*size,size]: RGB premultiplied, over alpha as grey -> sprite
-static lm_status join_alpha(lm_error *e, const char *where, const facts *f, const lm_clip *clip, lm_sprite *s) {
-    int n = f->size;
-    if (clip->frames != f->frames || clip->width != n || clip->height != 2 * n)
-        return lm_fail(e, LM_MEDIA, "%s: the video has %d frames of %d x %d; its JSON says %d of %d x %d", where,
-                       clip->frames, clip->width, clip->height, f->frames, n, 2 * n);
-    LM_TRY(lm_sprite_alloc(e, f->frames, n, s));
-    int64_t half = (int64_t)n * n;
-    for (int64_t i = 0; i < f->frames * half; i++) {
+// clip [frames,2*size,size]: RGB premultiplied, over alpha as grey -> s [frames,size,size,4]
+static void join_alpha(const lm_clip *clip, lm_sprite *s) {
+    int64_t half = (int64_t)s->size * s->size;
+    for (int64_t i = 0; i < s->frames * half; i++) {
         const uint8_t *rgb = clip->data + (i / half * 2 * half + i % half) * clip->channels;
         memcpy(s->data + i * 4, rgb, 3);
         s->data[i * 4 + 3] = rgb[half * clip->channels];
     }
-    return LM_OK;
 }
 
-// clip [1,size,styles*size]: one style beside the other -> sprite
-static lm_status cut_style(lm_error *e, const char *where, const facts *f, const lm_clip *clip, lm_sprite *s) {
-    int n = f->size;
-    if (clip->frames != 1 || clip->width != f->styles * n || clip->height != n)
-        return lm_fail(e, LM_MEDIA, "%s: the picture is %d x %d; its JSON says %d styles of %d x %d", where,
-                       clip->width, clip->height, f->styles, n, n);
-    LM_TRY(lm_sprite_alloc(e, 1, n, s));
-    for (int y = 0; y < n; y++)
-        for (int x = 0; x < n; x++) {
-            const uint8_t *from = clip->data + ((int64_t)y * clip->width + f->style * n + x) * clip->channels;
-            uint8_t rgba[4] = {from[0], from[1], from[2], clip->channels == 4 ? from[3] : 255};
-            lm_pixel_premultiply(rgba, s->data + (y * n + x) * 4);
-        }
+// clip [1,size,styles*size]: one style beside the other -> s [1,size,size,4]
+static void cut_style(const lm_clip *clip, int style, lm_sprite *s) {
+    for (int i = 0; i < s->size * s->size; i++) {
+        int64_t at = (int64_t)(i / s->size) * clip->width + style * s->size + i % s->size;
+        const uint8_t *from = clip->data + at * clip->channels;
+        uint8_t rgba[4] = {from[0], from[1], from[2], clip->channels == 4 ? from[3] : 255};
+        lm_pixel_premultiply(rgba, s->data + i * 4);
+    }
+}
+
+// Decodes the picture or clip if it is width x height and has as many frames as the JSON says. The first frame is
+// looked at before the others are decoded, so that a small file can't ask for much memory.
+static lm_status read_frames(lm_error *e, const char *where, const blob *coded, int frames, int width, int height,
+                             lm_clip *clip) {
+    LM_TRY(lm_media_read_memory(e, where, coded->bytes, coded->size, 1, clip));
+    if (clip->width != width || clip->height != height)
+        return lm_fail(e, LM_MEDIA, "%s: frames of %d x %d pixels; its JSON says %d x %d", where, clip->width,
+                       clip->height, width, height);
+    lm_clip_free(clip);
+    LM_TRY(lm_media_read_memory(e, where, coded->bytes, coded->size, frames + 1, clip));
+    if (clip->frames > frames) return lm_fail(e, LM_MEDIA, "%s: more frames than the %d its JSON says", where, frames);
+    if (clip->frames < frames)
+        return lm_fail(e, LM_MEDIA, "%s: %d frames; its JSON says %d", where, clip->frames, frames);
     return LM_OK;
 }
 
 static lm_status decode_picture(lm_error *e, const char *where, const record *r, const facts *f, lm_sprite *s) {
     bool still = r->webp.bytes != NULL;
-    const blob *coded = still ? &r->webp : &r->webm;
+    int width = still ? f->styles * f->size : f->size, height = still ? f->size : 2 * f->size;
     lm_clip clip = {0};
-    LM_TRY(lm_media_read_memory(e, where, coded->bytes, coded->size, f->frames + 1, &clip));
-    lm_status status = still ? cut_style(e, where, f, &clip, s) : join_alpha(e, where, f, &clip, s);
+    lm_status status = read_frames(e, where, still ? &r->webp : &r->webm, f->frames, width, height, &clip);
+    if (status == LM_OK) status = lm_sprite_alloc(e, f->frames, f->size, s);
+    if (status == LM_OK && still) cut_style(&clip, f->style, s);
+    if (status == LM_OK && !still) join_alpha(&clip, s);
     lm_clip_free(&clip);
     return status;
 }

@@ -206,18 +206,18 @@ static void test_wrong_fields(void **state) {
         {true, "size", "4", "\"size\" must be a whole number from 8 to 512"},
         {true, "size", "1e9", "\"size\" must be a whole number"},
         {true, "size", "10", "\"size\" is 10; it must be a multiple of 4"},
-        {true, "size", "12", "the picture is 24 x 8; its JSON says 3 styles of 12 x 12"},
+        {true, "size", "12", "frames of 24 x 8 pixels; its JSON says 36 x 12"},
         {true, "styles", NULL, "\"styles\" must be a list"},
         {true, "styles", "[3]", "\"styles\"[0] must be a string"},
-        {true, "styles", "[\"flat\",\"3d\"]", "the picture is 24 x 8; its JSON says 2 styles of 8 x 8"},
+        {true, "styles", "[\"flat\",\"3d\"]", "frames of 24 x 8 pixels; its JSON says 16 x 8"},
         {false, "motion", "5", "\"motion\" must be a string"},
         {false, "frames", NULL, "\"frames\" must be a whole number from 1 to 1024"},
         {false, "frames", "0", "\"frames\" must be a whole number"},
         {false, "frames", "48.0", "\"frames\" must be a whole number"},
         {false, "frames", "99999999999", "\"frames\" must be a whole number"},
-        {false, "frames", "47", "the video has 48 frames of 64 x 128; its JSON says 47 of 64 x 128"},
-        {false, "frames", "49", "the video has 48 frames of 64 x 128; its JSON says 49 of 64 x 128"},
-        {false, "size", "32", "the video has 48 frames of 64 x 128; its JSON says 48 of 32 x 64"},
+        {false, "frames", "47", "more frames than the 47 its JSON says"},
+        {false, "frames", "49", "48 frames; its JSON says 49"},
+        {false, "size", "32", "frames of 64 x 128 pixels; its JSON says 32 x 64"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         expect_field_refused(cases[i].is_still, cases[i].field, cases[i].value, cases[i].message);
