@@ -8,7 +8,7 @@
 typedef struct lm_clip {
     int frames, width, height;
     int channels;  // 3: RGB; 4: RGBA, alpha straight
-    double fps;    // 0 for a picture
+    double fps;    // 0 for a picture, or when it isn't known
     uint8_t *data; // frames x height x width x channels
 } lm_clip;
 void lm_clip_free(lm_clip *c); // frees data, zeroes the struct
@@ -17,17 +17,19 @@ lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int chan
 enum { LM_MAX_SIDE = 8192, LM_MAX_READ_FRAMES = 4096 };
 
 // Reads any picture or video: what FFmpeg's libraries and libwebp decode, a folder of pictures in order of their names,
-// or .npy. rotation tags are applied. max_frames 0 = LM_MAX_READ_FRAMES. LM_MEDIA with the name and reason on failure;
-// sizes are checked before frames are allocated.
+// or .npy (fps 0 for these two). Rotation tags are applied. max_frames: no more than these are read; with 0 all are,
+// and more than LM_MAX_READ_FRAMES is a failure. LM_MEDIA with the name and reason on failure; sizes are checked before
+// frames are allocated.
 lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
 // The same from memory (training shards). name is for messages.
 lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
                                lm_clip *out);
 
-// How a clip was made; stored in the container's comment and in FILE.json, see recipe.h. json is a compact JSON object.
+// How a clip was made; stored in the container's comment and in FILE.json. recipe is a compact JSON object.
 // Writes by the file ending: .mp4 .webm .gif .png (one frame) .apng .webp .npy, or a folder of PNG frames when path
-// ends in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL. LM_MEDIA: unknown
-// ending, unwritable place, full disk.
+// ends in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL. .mp4 repeats the last
+// row or column of an odd side; .gif has 255 colours and alpha on or off; .mp4, .webm and .npy take no alpha. LM_MEDIA:
+// unknown ending, unwritable place, full disk. LM_USAGE: what the ending can't hold, no rate for a moving clip.
 lm_status lm_media_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
 // LM_USAGE when path's ending is none of the above, and LM_MEDIA when its folder can't be written to: asked before a
 // long run.
