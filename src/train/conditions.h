@@ -22,5 +22,6 @@ typedef struct lm_condition {
 
 // A random condition for clips of size x size.
 lm_condition lm_condition_draw(lm_stream *random, int size);
-// x0 [frames,size,size,3] -> out [frames,size,size,4]: the clip where it is given and 0 elsewhere, then 1 where it is given.
+// x0 [frames,size,size,3] -> out [frames,size,size,4]: the clip where it is given and 0 elsewhere, then 1 where it is
+// given.
 void lm_condition_apply(const lm_condition *c, const float *x0, int frames, int size, float *out);

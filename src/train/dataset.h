@@ -23,19 +23,19 @@ int lm_dataset_animated(const lm_dataset *d, lm_split split);
 
 typedef struct lm_batch_options {
     lm_split split;
-    int clips, frames;          // frames 1: the image stage
-    double motion_share;        // share of pictures moved or scaled
-    double color_share;         // share on a coloured background
-    double caption_dropout;     // share of captions left empty (classifier-free guidance)
-    bool condition;             // make the 4-channel condition as well
+    int clips, frames;      // frames 1: the image stage
+    double motion_share;    // share of pictures moved or scaled
+    double color_share;     // share on a coloured background
+    double caption_dropout; // share of captions left empty (classifier-free guidance)
+    bool condition;         // make the 4-channel condition as well
     uint64_t seed;
 } lm_batch_options;
 
 typedef struct lm_batch {
     int clips, frames, size;
-    float *x0;        // [clips,frames,size,size,3] in [-1,1]
-    float *cond;      // [clips,frames,size,size,4] masked clip and mask (1 = given), or NULL
-    char **captions;  // [clips]
+    float *x0;       // [clips,frames,size,size,3] in [-1,1]
+    float *cond;     // [clips,frames,size,size,4] masked clip and mask (1 = given), or NULL
+    char **captions; // [clips]
 } lm_batch;
 // A pure function of (dataset, options, step): the same whatever came before it and whichever thread calls it.
 lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, lm_batch *out);

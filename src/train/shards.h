@@ -10,7 +10,7 @@ lm_status lm_shard_read(lm_error *e, const char *name, const uint8_t *bytes, siz
                         lm_pool *pool, lm_sprites *list);
 
 enum { LM_FOLDER_SIDE = 64, LM_FOLDER_FPS = 16, LM_FOLDER_FRAMES = 480 };
-// One path of a training run: a tar, or a folder of tars or of NAME.mp4 (.webm .gif .webp .png) + NAME.txt, in the order of
-// their names. Clips of a folder are cropped to a centred square, reduced to 64 x 64 pixels and brought to 16 fps; their first
-// 480 frames count. The first line of a text is the caption, further lines are paraphrases.
+// One path of a training run: a tar, or a folder of tars or of NAME.mp4 (.webm .gif .webp .png) + NAME.txt, in the
+// order of their names. Clips of a folder are cropped to a centred square, reduced to 64 x 64 pixels and brought to 16
+// fps; their first 480 frames count. The first line of a text is the caption, further lines are paraphrases.
 lm_status lm_source_read(lm_error *e, const char *path, const char *style, lm_pool *pool, lm_sprites *list);
