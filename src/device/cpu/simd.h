@@ -73,16 +73,6 @@ INLINE vf v_sqrt(vf a) {
 #endif
 }
 
-// 1 / a for a in [1, 2^126], to about 1 ulp.
-INLINE vf v_reciprocal(vf a) {
-#if VL == 16
-    vf r = (vf)_mm512_rcp14_ps((__m512)a);
-    return v_fma(r, v_fma(-a, r, v_all(1)), r);
-#else
-    return 1 / a;
-#endif
-}
-
 INLINE float v_sum(vf a) {
     float s[VL];
     memcpy(s, &a, sizeof a);
@@ -209,22 +199,55 @@ INLINE void v_put(lm_dtype type, void *p, int64_t i, int64_t n, vf x) {
         v_store_part(type, p, i, n, x);
 }
 
-// e^x to about 1 ulp, x limited to [-87, 88]; NaN stays NaN. Polynomial of Cephes' expf (Moshier).
-INLINE vf v_exp(vf x) {
-    x = v_min(v_all(88.0f), v_max(v_all(-87.0f), x));
+// Vectors to work on side by side where each needs a long chain of operations, so that the processor always has some to
+// begin: more than it finds by looking ahead.
+enum { SIDE_BY_SIDE = VL == 16 ? 4 : 2 };
+
+// e^x to about 1 ulp, x limited to [-87, 88]; NaN stays NaN. Polynomial of Cephes' expf (Moshier). n <= 4 vectors, in
+// place.
+INLINE void v_exps(int n, vf *x) {
     const vf magic = v_all(12582912.0f); // 1.5 2^23: adding it rounds to an integer
-    vf t = v_fma(x, v_all(1.44269504f), magic), n = t - magic;
-    vf r = v_fma(n, v_all(-0.693359375f), x);
-    r = v_fma(n, v_all(2.12194440e-4f), r);
-    vf p = v_fma(v_all(1.9875691500e-4f), r, v_all(1.3981999507e-3f));
-    p = v_fma(p, r, v_all(8.3334519073e-3f));
-    p = v_fma(p, r, v_all(4.1665795894e-2f));
-    p = v_fma(p, r, v_all(1.6666665459e-1f));
-    p = v_fma(p, r, v_all(5.0000001201e-1f));
-    p = v_fma(p, r * r, r) + 1;
-    return (vf)((vi)p + ((vi)t << 23)); // the low bits of t are n's
+    vf t[4], r[4], p[4];
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_min(v_all(88.0f), v_max(v_all(-87.0f), x[k]));
+    UNROLL for (int k = 0; k < n; k++) t[k] = v_fma(x[k], v_all(1.44269504f), magic);
+    UNROLL for (int k = 0; k < n; k++) r[k] = v_fma(t[k] - magic, v_all(-0.693359375f), x[k]);
+    UNROLL for (int k = 0; k < n; k++) r[k] = v_fma(t[k] - magic, v_all(2.12194440e-4f), r[k]);
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(v_all(1.9875691500e-4f), r[k], v_all(1.3981999507e-3f));
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], r[k], v_all(8.3334519073e-3f));
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], r[k], v_all(4.1665795894e-2f));
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], r[k], v_all(1.6666665459e-1f));
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], r[k], v_all(5.0000001201e-1f));
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], r[k] * r[k], r[k]) + 1;
+    UNROLL for (int k = 0; k < n; k++) x[k] = (vf)((vi)p[k] + ((vi)t[k] << 23)); // the low bits of t are the exponent
 }
 
-INLINE vf v_sigmoid(vf x) {
-    return v_reciprocal(1 + v_exp(-x));
+// 1 / (1 + e^-x), in place.
+INLINE void v_sigmoids(int n, vf *x) {
+    UNROLL for (int k = 0; k < n; k++) x[k] = -x[k];
+    v_exps(n, x);
+    UNROLL for (int k = 0; k < n; k++) x[k] += 1;
+#if VL == 16
+    vf r[4];
+    UNROLL for (int k = 0; k < n; k++) r[k] = (vf)_mm512_rcp14_ps((__m512)x[k]);
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(-x[k], r[k], v_all(1));
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(r[k], x[k], r[k]); // a step of Newton's: to about 1 ulp
+#else
+    UNROLL for (int k = 0; k < n; k++) x[k] = 1 / x[k];
+#endif
+}
+
+// x sigmoid(x), in place.
+INLINE void v_silus(int n, vf *x) {
+    vf s[4];
+    UNROLL for (int k = 0; k < n; k++) s[k] = x[k];
+    v_sigmoids(n, s);
+    UNROLL for (int k = 0; k < n; k++) x[k] *= s[k];
+}
+
+// d silu(x) / dx = s (1 + x (1 - s)), s = sigmoid(x), in place.
+INLINE void v_silu_slopes(int n, vf *x) {
+    vf s[4];
+    UNROLL for (int k = 0; k < n; k++) s[k] = x[k];
+    v_sigmoids(n, s);
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(x[k] * s[k], 1 - s[k], s[k]);
 }

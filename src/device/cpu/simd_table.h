@@ -24,9 +24,11 @@ typedef struct cpu_norm_job {
     float *scratch;       // cpu_norm_scratch floats
 } cpu_norm_job;
 
-enum { CPU_NORM_ROWS = 12 }; // arrays of one value per channel that norms keep in scratch, doubles counted twice
+// Arrays of one value per channel that norms keep in scratch (doubles counted twice), and how many positions' channels
+// they may hold.
+enum { CPU_NORM_ROWS = 10, CPU_NORM_COPIES = 4 };
 static inline int64_t cpu_norm_scratch(int64_t channels) {
-    return CPU_NORM_ROWS * cpu_padded(channels);
+    return CPU_NORM_ROWS * cpu_padded(CPU_NORM_COPIES * channels);
 }
 // Backward with silu also keeps dz.
 static inline int64_t cpu_norm_grad_scratch(int64_t positions, int64_t channels) {
