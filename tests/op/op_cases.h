@@ -25,5 +25,5 @@ op_case *op_cases_read(lm_error *e, int *count);
 lm_status op_case_run(lm_error *e, lm_device *d, const op_case *c, lm_dtype compute, op_result *out);
 void op_result_free(op_result *r);
 
-// What the issue allows: normalised mean square error of a case's outputs.
+// Largest allowed normalised mean square error of a case's outputs.
 double op_case_tolerance(const op_case *c, lm_dtype compute, const op_result *r);

@@ -198,6 +198,26 @@ static void test_cases_cover_every_op(void **state) {
     }
 }
 
+static void test_reference_refuses_an_id_outside_its_table(void **state) {
+    (void)state;
+    lm_device *d = open_device("reference", 1);
+    lm_error e = {0};
+    lm_kernel *kernel = NULL;
+    int32_t ids[] = {0, 4, 3};
+    float table[4 * 2] = {0}, y[3 * 2] = {0};
+    lm_io io = {
+        .in = {{lm_desc_make(LM_I32, 2, (int64_t[]){1, 3}), ids}, {lm_desc_make(LM_F32, 2, (int64_t[]){4, 2}), table}},
+        .out = {{lm_desc_make(LM_F32, 3, (int64_t[]){1, 3, 2}), y}}};
+    assert_int_equal(d->backend->prepare(&e, d, &(lm_op){.kind = LM_OP_EMBEDDING}, &io, &kernel), LM_OK);
+    void *workspace = lm_alloc_aligned(kernel->workspace);
+    assert_non_null(workspace);
+    assert_int_equal(d->backend->run(&e, d, &(lm_call){kernel, &io}, 1, workspace, 1), LM_FAILED);
+    assert_string_equal(e.text, "embedding: id 4 at position 1; ids must lie in 0 to 3");
+    lm_free(workspace);
+    d->backend->release(d, kernel);
+    lm_device_close(&d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases_cover_every_op),
@@ -209,6 +229,7 @@ int main(void) {
         cmocka_unit_test(test_cpu_against_reference_f32),
         cmocka_unit_test(test_cpu_against_reference_bf16),
         cmocka_unit_test(test_thread_count_changes_no_bit),
+        cmocka_unit_test(test_reference_refuses_an_id_outside_its_table),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
