@@ -45,8 +45,10 @@ typedef struct lumiere_context_options {
 LUMIERE_API lumiere_status lumiere_context_create(const lumiere_context_options *options, lumiere_context **out);
 LUMIERE_API void lumiere_context_free(lumiere_context **c);
 LUMIERE_API const char *lumiere_error_message(const lumiere_context *c); // "" when the last call succeeded
-LUMIERE_API const char *lumiere_device_summary(const lumiere_context *c); // one line: processor, instructions, threads, libraries
-LUMIERE_API const char *lumiere_precision(const lumiere_context *c);      // what "auto" chose, and whether bf16 is only storage
+LUMIERE_API const char *
+lumiere_device_summary(const lumiere_context *c); // one line: processor, instructions, threads, libraries
+LUMIERE_API const char *
+lumiere_precision(const lumiere_context *c); // what "auto" chose, and whether bf16 is only storage
 
 LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out);
 LUMIERE_API void lumiere_model_free(lumiere_model **m);
@@ -55,33 +57,33 @@ LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m); // 16 hex di
 
 typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 
-// Called after every step. fraction in [0,1]; seconds_left is an estimate (negative while unknown). preview is the clip as
-// predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return false to stop:
-// the call then ends with LUMIERE_CANCELLED.
+// Called after every step. fraction in [0,1]; seconds_left is an estimate (negative while unknown). preview is the clip
+// as predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return false
+// to stop: the call then ends with LUMIERE_CANCELLED.
 typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
 
 // Zero means "the model's default" for every number but seed, and for strings NULL does.
 typedef struct lumiere_generate_options {
     const char *prompt, *negative_prompt; // UTF-8
     uint64_t seed;
-    uint32_t clip;               // which clip of a batch: noise is keyed by (seed, clip, frame, step)
-    int frames, width, height;   // 1 to 80 frames; any size (computed at the next multiple of 8, then cropped)
+    uint32_t clip;             // which clip of a batch: noise is keyed by (seed, clip, frame, step)
+    int frames, width, height; // 1 to 80 frames; any size (computed at the next multiple of 8, then cropped)
     double fps;
     int steps;
-    double cfg_scale;            // classifier-free guidance; 1 turns it off
-    bool cfg_scale_set;          // so that 0 can be asked for
+    double cfg_scale;   // classifier-free guidance; 1 turns it off
+    bool cfg_scale_set; // so that 0 can be asked for
     lumiere_sampler sampler;
     bool sampler_set;
-    double dynamic_threshold;    // percentile in (0,1) of Imagen's dynamic thresholding; 0: clamp to [-1,1]
-    int preview_every;           // steps between previews; 0: none
+    double dynamic_threshold; // percentile in (0,1) of Imagen's dynamic thresholding; 0: clamp to [-1,1]
+    int preview_every;        // steps between previews; 0: none
     lumiere_progress progress;
     void *user;
 } lumiere_generate_options;
 
 typedef struct lumiere_estimate {
-    uint64_t bytes;       // beyond the weights
+    uint64_t bytes; // beyond the weights
     double flops;
-    double seconds;       // from a short measurement of this machine
+    double seconds;                   // from a short measurement of this machine
     int steps, frames, width, height; // as they will be, defaults filled in
     double cfg_scale, fps;
     lumiere_sampler sampler;
@@ -94,8 +96,8 @@ LUMIERE_API lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m
                                             lumiere_clip **out);
 // The recipe of such a run, a compact JSON object: prompt, seed, settings, model name and hash, version, precision.
 // extra: further members as a JSON object, or NULL. Free with lumiere_string_free.
-LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                                   const char *extra, char **json);
+LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m,
+                                                   const lumiere_generate_options *o, const char *extra, char **json);
 LUMIERE_API void lumiere_string_free(char **s);
 
 LUMIERE_API void lumiere_clip_free(lumiere_clip **clip);
@@ -107,15 +109,16 @@ LUMIERE_API const uint8_t *lumiere_clip_data(const lumiere_clip *clip); // frame
 
 // Files by their ending: .mp4 .webm .gif .png .apng .webp .npy, or a folder of PNG frames (path ends in '/').
 LUMIERE_API lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out);
-LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path, const char *recipe);
+LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path,
+                                              const char *recipe);
 LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run
 LUMIERE_API lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json); // *json NULL: none
-// What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts), "weights" (a
-// .safetensors file: tensors, metadata) or "clip" (frames, size, rate, recipe). Free with lumiere_string_free.
+// What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts), "weights"
+// (a .safetensors file: tensors, metadata) or "clip" (frames, size, rate, recipe). Free with lumiere_string_free.
 LUMIERE_API lumiere_status lumiere_describe(lumiere_context *c, const char *path, char **json);
 
-// Training. run: a YAML file, see docs/training.md; set: "key=value" overrides. resume: go on from the checkpoint of the run's folder.
-// log receives one line of text at a time, without a newline.
+// Training. run: a YAML file, see docs/training.md; set: "key=value" overrides. resume: go on from the checkpoint of
+// the run's folder. log receives one line of text at a time, without a newline.
 typedef struct lumiere_train_options {
     const char *run;
     const char *const *set;
@@ -130,16 +133,16 @@ LUMIERE_API lumiere_status lumiere_train(lumiere_context *c, const lumiere_train
 
 // Benchmark of one row of a model's work, as text on out (a C stream) or JSON.
 typedef struct lumiere_bench_options {
-    const char *rows;   // "forward,image,video"
+    const char *rows; // "forward,image,video"
     int repeat;
-    bool json, nodes;   // nodes: a line a node
+    bool json, nodes; // nodes: a line a node
 } lumiere_bench_options;
-LUMIERE_API lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o, void (*line)(void *user, const char *text),
-                                         void *user);
+LUMIERE_API lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
+                                         void (*line)(void *user, const char *text), void *user);
 
 // Checks of the installation and of a model folder: a line each through line(user, ok, text). model may be NULL.
-LUMIERE_API lumiere_status lumiere_doctor(lumiere_context *c, const char *model, void (*line)(void *user, bool ok, const char *text),
-                                          void *user);
+LUMIERE_API lumiere_status lumiere_doctor(lumiere_context *c, const char *model,
+                                          void (*line)(void *user, bool ok, const char *text), void *user);
 
 #ifdef __cplusplus
 }

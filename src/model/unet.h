@@ -18,7 +18,8 @@ typedef struct lm_unet_config {
 } lm_unet_config;
 
 lm_unet_config lm_unet_config_default(void); // the image model of the default configuration
-// config.json: unknown keys, wrong types and impossible values are LM_MODEL errors naming the key and what would be right.
+// config.json: unknown keys, wrong types and impossible values are LM_MODEL errors naming the key and what would be
+// right.
 lm_status lm_unet_config_read(lm_error *e, const char *path, lm_unet_config *out);
 lm_status lm_unet_config_parse(lm_error *e, const char *name, const char *json, size_t size, lm_unet_config *out);
 char *lm_unet_config_json(const lm_unet_config *c); // free with lm_free; NULL when memory is short
@@ -35,8 +36,9 @@ typedef struct lm_unet {
     lm_tensor noise_level; // [B] F32, or LM_NONE
     lm_tensor v;           // [B,T,H,W,out] F32: v prediction, marked as an output
 } lm_unet;
-lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height, int64_t width,
-                      int64_t tokens);
+lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
+                      int64_t width, int64_t tokens);
 
-// A parameter that inflation adds (trained with the image weights frozen): name contains "temporal" or begins with "cond_in".
+// A parameter that inflation adds (trained with the image weights frozen): name contains "temporal" or begins with
+// "cond_in".
 bool lm_unet_is_inflation(const char *name);
