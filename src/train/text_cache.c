@@ -6,9 +6,10 @@
 #include <string.h>
 
 enum {
-    CACHE_ROOM = 1 << 17,
-    CACHE_LIMIT = 60000
-}; // slots of the table; captions kept (some 10 KB each) before it starts anew
+    CACHE_ROOM = 1 << 17, // slots of the table
+    CACHE_LIMIT = 60000,  // captions kept (some 10 KB each) before it starts anew
+    CACHE_GROUP = 64,     // captions encoded in one call
+};
 
 typedef struct entry {
     char *caption;
@@ -19,8 +20,8 @@ typedef struct entry {
 struct lm_text_cache {
     lm_text_encoder *encoder;
     int width, count;
-    float *scratch, *mask; // one caption's
-    entry *table;          // open addressing, CACHE_ROOM slots
+    float *states, *mask; // of CACHE_GROUP captions
+    entry *table;         // open addressing, CACHE_ROOM slots
 };
 
 lm_status lm_text_cache_create(lm_error *e, lm_text_encoder *encoder, lm_text_cache **out) {
@@ -28,10 +29,10 @@ lm_status lm_text_cache_create(lm_error *e, lm_text_encoder *encoder, lm_text_ca
     if (!c) return lm_fail_memory(e, sizeof *c, "the text cache");
     c->encoder = encoder;
     c->width = lm_text_encoder_width(encoder);
-    c->scratch = lm_alloc((size_t)LM_TEXT_TOKENS * (size_t)c->width, sizeof(float));
-    c->mask = lm_alloc(LM_TEXT_TOKENS, sizeof(float));
+    c->states = lm_alloc((size_t)CACHE_GROUP * LM_TEXT_TOKENS * (size_t)c->width, sizeof(float));
+    c->mask = lm_alloc(CACHE_GROUP * LM_TEXT_TOKENS, sizeof(float));
     c->table = lm_alloc_zero(CACHE_ROOM, sizeof *c->table);
-    if (c->scratch && c->mask && c->table) return LM_OK;
+    if (c->states && c->mask && c->table) return LM_OK;
     lm_text_cache_free(out);
     return lm_fail_memory(e, CACHE_ROOM * sizeof(entry), "the text cache");
 }
@@ -50,7 +51,7 @@ void lm_text_cache_free(lm_text_cache **cache) {
     if (!c) return;
     clear(c);
     lm_free(c->table);
-    lm_free(c->scratch);
+    lm_free(c->states);
     lm_free(c->mask);
     lm_free(c);
     *cache = NULL;
@@ -65,10 +66,12 @@ static entry *find(const lm_text_cache *c, const char *caption) {
     }
 }
 
-static lm_status encode(lm_error *e, lm_text_cache *c, const char *caption, entry *x) {
-    LM_TRY(lm_text_encode(e, c->encoder, caption, c->scratch, c->mask, NULL));
+// Keeps a caption's states [LM_TEXT_TOKENS][width].
+static lm_status keep(lm_error *e, lm_text_cache *c, const char *caption, const float *states, const float *mask) {
+    entry *x = find(c, caption);
+    if (x->caption) return LM_OK; // it stood twice among those encoded
     int tokens = 0;
-    while (tokens < LM_TEXT_TOKENS && c->mask[tokens] > 0) tokens++;
+    while (tokens < LM_TEXT_TOKENS && mask[tokens] > 0) tokens++;
     size_t n = (size_t)tokens * (size_t)c->width;
     x->states = lm_alloc(n, sizeof *x->states);
     x->caption = lm_strdup(caption);
@@ -79,21 +82,44 @@ static lm_status encode(lm_error *e, lm_text_cache *c, const char *caption, entr
         return lm_fail_memory(e, (double)n * 2, "the text cache");
     }
     x->tokens = tokens;
-    for (size_t i = 0; i < n; i++) x->states[i] = lm_f16_from_float(c->scratch[i]);
+    for (size_t i = 0; i < n; i++) x->states[i] = lm_f16_from_float(states[i]);
     c->count++;
     return LM_OK;
 }
 
-lm_status lm_text_cache_get(lm_error *e, lm_text_cache *c, const char *caption, float *states, float *mask) {
-    entry *x = find(c, caption);
-    if (!x->caption && c->count >= CACHE_LIMIT) {
-        clear(c);
-        x = find(c, caption);
-    }
-    if (!x->caption) LM_TRY(encode(e, c, caption, x));
+// Makes sure that n <= CACHE_GROUP captions are known.
+static lm_status learn(lm_error *e, lm_text_cache *c, const char *const *captions, int n) {
+    const char *unknown[CACHE_GROUP];
+    int count = 0;
+    if (c->count > CACHE_LIMIT - n) clear(c);
+    for (int i = 0; i < n; i++)
+        if (!find(c, captions[i])->caption) unknown[count++] = captions[i];
+    LM_TRY(lm_text_encode_many(e, c->encoder, unknown, count, c->states, c->mask));
+    for (int i = 0; i < count; i++)
+        LM_TRY(keep(e, c, unknown[i], c->states + (size_t)(i * LM_TEXT_TOKENS) * (size_t)c->width,
+                    c->mask + i * LM_TEXT_TOKENS));
+    return LM_OK;
+}
+
+static void copy_out(const lm_text_cache *c, const char *caption, float *states, float *mask) {
+    const entry *x = find(c, caption);
     size_t n = (size_t)x->tokens * (size_t)c->width;
     for (size_t i = 0; i < n; i++) states[i] = lm_float_from_f16(x->states[i]);
     memset(states + n, 0, ((size_t)LM_TEXT_TOKENS * (size_t)c->width - n) * sizeof(float));
     for (int i = 0; i < LM_TEXT_TOKENS; i++) mask[i] = i < x->tokens;
+}
+
+lm_status lm_text_cache_get_many(lm_error *e, lm_text_cache *c, const char *const *captions, int n, float *states,
+                                 float *mask) {
+    for (int at = 0; at < n; at += CACHE_GROUP) {
+        int count = n - at < CACHE_GROUP ? n - at : CACHE_GROUP;
+        LM_TRY(learn(e, c, captions + at, count));
+        for (int i = at; i < at + count; i++)
+            copy_out(c, captions[i], states + (size_t)i * LM_TEXT_TOKENS * (size_t)c->width, mask + i * LM_TEXT_TOKENS);
+    }
     return LM_OK;
+}
+
+lm_status lm_text_cache_get(lm_error *e, lm_text_cache *c, const char *caption, float *states, float *mask) {
+    return lm_text_cache_get_many(e, c, &caption, 1, states, mask);
 }

@@ -9,3 +9,7 @@ void lm_text_cache_free(lm_text_cache **c);
 // states [LM_TEXT_TOKENS][width] (zero past the real tokens), mask [LM_TEXT_TOKENS]. The same values whether cached or
 // not.
 lm_status lm_text_cache_get(lm_error *e, lm_text_cache *c, const char *caption, float *states, float *mask);
+// The same for n captions, states [n][LM_TEXT_TOKENS][width], mask [n][LM_TEXT_TOKENS]; encodes those not yet known
+// together.
+lm_status lm_text_cache_get_many(lm_error *e, lm_text_cache *c, const char *const *captions, int n, float *states,
+                                 float *mask);

@@ -179,9 +179,8 @@ static void tear_down(lm_trainer *t) {
 lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b) {
     size_t clips = (size_t)b->data.clips, width = (size_t)t->net.text_width;
     size_t pixels = clips * (size_t)b->data.frames * (size_t)b->data.size * (size_t)b->data.size;
-    for (size_t i = 0; i < clips; i++)
-        LM_TRY(lm_text_cache_get(e, t->texts, b->data.captions[i], t->states + i * LM_TEXT_TOKENS * width,
-                                 t->mask + i * LM_TEXT_TOKENS));
+    LM_TRY(lm_text_cache_get_many(e, t->texts, (const char *const *)b->data.captions, b->data.clips, t->states,
+                                  t->mask));
     LM_TRY(lm_plan_write(e, n->plan, n->io.text, t->states, clips * LM_TEXT_TOKENS * width * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.mask, t->mask, clips * LM_TEXT_TOKENS * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.t, b->t, clips * sizeof(float)));

@@ -271,6 +271,64 @@ static void test_repeatable(void **state) {
     lm_device_close(&d);
 }
 
+typedef struct encoded {
+    float *states, *mask;
+} encoded;
+
+static void free_encoded(encoded *x) {
+    lm_free(x->states);
+    lm_free(x->mask);
+}
+
+// How many texts to encode in one call: 1 by 1, 3 by 3, ...
+static encoded encode_in_groups(int threads, const char *const *texts, int n, int group) {
+    lm_error e = {0};
+    lm_device *d = NULL;
+    assert_int_equal(lm_device_open(&e, "cpu", threads, &d), LM_OK);
+    lm_text_encoder *t = open_encoder(d, MINILM);
+    encoded x = {lm_alloc((size_t)n * TOKENS * WIDTH, sizeof(float)), lm_alloc((size_t)n * TOKENS, sizeof(float))};
+    for (int i = 0; i < n; i += group) {
+        int count = n - i < group ? n - i : group;
+        float *states = x.states + (size_t)i * TOKENS * WIDTH, *mask = x.mask + i * TOKENS;
+        lm_status s = group == 1 ? lm_text_encode(&e, t, texts[i], states, mask, NULL)
+                                 : lm_text_encode_many(&e, t, texts + i, count, states, mask);
+        if (s != LM_OK) fail_msg("%s", e.text);
+    }
+    lm_text_encoder_free(&t);
+    lm_device_close(&d);
+    return x;
+}
+
+// The same bits whichever texts are encoded together, in whichever order, on however many threads.
+static void test_neighbours(void **state) {
+    (void)state;
+    enum { MOST = 90 };
+    const char *texts[MOST], *reversed[MOST];
+    json_t *all = json_load_file(LM_TEST_DATA "/text/tokens.json", 0, NULL);
+    const int n = MOST;
+    assert_true(json_array_size(all) >= 2 * MOST);
+    for (int i = 0; i < n; i++) {
+        texts[i] = json_string_value(json_object_get(json_array_get(all, (size_t)(2 * i)), "text"));
+        reversed[n - 1 - i] = texts[i];
+    }
+    encoded alone = encode_in_groups(1, texts, n, 1), few = encode_in_groups(2, reversed, n, 7);
+    encoded whole = encode_in_groups(2, texts, n, n);
+    const size_t row = TOKENS * WIDTH;
+    for (int i = 0; i < n; i++) {
+        assert_memory_equal(alone.states + i * row, whole.states + i * row, row * sizeof(float));
+        assert_memory_equal(alone.states + i * row, few.states + (n - 1 - i) * row, row * sizeof(float));
+        assert_memory_equal(alone.mask + i * TOKENS, whole.mask + i * TOKENS, TOKENS * sizeof(float));
+        assert_memory_equal(alone.mask + i * TOKENS, few.mask + (n - 1 - i) * TOKENS, TOKENS * sizeof(float));
+        for (int k = 0; k < TOKENS; k++)
+            for (size_t c = 0; c < WIDTH && alone.mask[i * TOKENS + k] == 0; c++)
+                assert_true(alone.states[i * row + (size_t)k * WIDTH + c] == 0);
+    }
+    free_encoded(&alone);
+    free_encoded(&few);
+    free_encoded(&whole);
+    json_decref(all);
+}
+
 static void test_bad_text(void **state) {
     const tiny_files *f = *state;
     lm_device *d = open_device("cpu");
@@ -360,6 +418,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_8_bit),
         cmocka_unit_test(test_fp32),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test_setup_teardown(test_tiny, make_tiny, remove_tiny),
         cmocka_unit_test_setup_teardown(test_repeatable, make_tiny, remove_tiny),
         cmocka_unit_test_setup_teardown(test_bad_text, make_tiny, remove_tiny),
