@@ -88,14 +88,19 @@ static int set_number(const option_row *o, const char *text, void *to) {
     errno = 0;
     double v = strtod(text, &end);
     bool whole = o->kind == OPTION_INT, ok = *text && !*end && !errno && v >= o->least && v <= o->most;
-    if (!ok || (whole && v != floor(v)))
-        return complain(2, "--%s is \"%.40s\"; it must be a %snumber from %.10g to %.10g", o->name, text,
-                        whole ? "whole " : "", o->least, o->most);
-    if (whole)
-        *(int *)to = (int)v;
+    if (ok && (!whole || v == floor(v))) {
+        if (whole)
+            *(int *)to = (int)v;
+        else
+            *(double *)to = v;
+        return GO_ON;
+    }
+    char range[80];
+    if (o->most == INT_MAX)
+        snprintf(range, sizeof range, "of at least %.10g", o->least);
     else
-        *(double *)to = v;
-    return GO_ON;
+        snprintf(range, sizeof range, "from %.10g to %.10g", o->least, o->most);
+    return complain(2, "--%s is \"%.40s\"; it must be a %snumber %s", o->name, text, whole ? "whole " : "", range);
 }
 
 static int set_seed(const option_row *o, const char *text, void *to) {

@@ -140,11 +140,7 @@ static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
     return LM_OK;
 }
 
-static lm_status bench_one(lm_error *e, const report *r, const char *name, size_t length) {
-    const bench_kind *kind = bench_kind_find(name, length);
-    if (!kind)
-        return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image and video are",
-                       (int)(length < 40 ? length : 40), name);
+static lm_status bench_one(lm_error *e, const report *r, const bench_kind *kind) {
     bench_row row;
     lm_status status = bench_row_run(e, r->c, kind, r->o->repeat, &row);
     if (status == LM_OK) status = print_row(e, r, &row);
@@ -152,21 +148,35 @@ static lm_status bench_one(lm_error *e, const report *r, const char *name, size_
     return status;
 }
 
+enum { MAX_ROWS = 8 };
+
+// The rows named in a list separated by commas.
+static lm_status find_rows(lm_error *e, const char *list, const bench_kind **kinds, int *count) {
+    for (*count = 0;; list++) {
+        size_t n = strcspn(list, ",");
+        const bench_kind *kind = bench_kind_find(list, n);
+        if (!kind || *count == MAX_ROWS)
+            return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image and video are",
+                           (int)(n < 40 ? n : 40), list);
+        kinds[(*count)++] = kind;
+        list += n;
+        if (!*list) return LM_OK;
+    }
+}
+
 static lm_status bench(lm_error *e, report *r) {
+    const bench_kind *kinds[MAX_ROWS];
+    int count;
     LM_TRY(api_device(e, r->c));
     if (r->o->repeat < 1 || r->o->repeat > 1000)
         return lm_fail(e, LM_USAGE, "%d repeats; 1 to 1000 are possible", r->o->repeat);
+    LM_TRY(find_rows(e, r->o->rows ? r->o->rows : "forward,image,video", kinds, &count));
     LM_TRY(lm_peak_measure(e, r->c->threads, r->c->compute, &r->peak, &r->peak_of));
     if (!r->o->json)
         say(r, "%s; %s; peak of registers alone: %.1f GFLOP/s in %s", r->c->device->summary, r->c->precision,
             r->peak / 1e9, lm_dtype_name(r->peak_of));
-    const char *rows = r->o->rows ? r->o->rows : "forward,image,video";
-    for (const char *p = rows;; p++) {
-        size_t n = strcspn(p, ",");
-        LM_TRY(bench_one(e, r, p, n));
-        p += n;
-        if (!*p) return LM_OK;
-    }
+    for (int i = 0; i < count; i++) LM_TRY(bench_one(e, r, kinds[i]));
+    return LM_OK;
 }
 
 lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,

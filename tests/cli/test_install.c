@@ -1,0 +1,138 @@
+// What `cmake --install` puts down is complete: a stranger's program finds the library by pkg-config and by CMake, the
+// header is C and C++, the command finds the installed model, and the shared library shows nothing but its own
+// functions.
+#include "cli/tiny_model.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char *work;
+
+#if defined(__SANITIZE_ADDRESS__)
+#define FLAGS "-Wall -Wextra -Werror -fsanitize=address,undefined"
+#else
+#define FLAGS "-Wall -Wextra -Werror"
+#endif
+// In the temporary folder, where the installation is in prefix/ and a model in tiny/.
+#define FIND "export PKG_CONFIG_PATH=$(dirname $(find $PWD/prefix -name lumiere.pc)) && "
+#define LIBRARY "LD_LIBRARY_PATH=$(dirname $(find $PWD/prefix -name liblumiere.so)) "
+#define EXAMPLE LM_SOURCE_DIR "/examples/generate.c"
+
+// Runs a line of shell in the temporary folder. It must end with 0; what it printed is shown when it doesn't.
+static void shell(const char *line) {
+    char whole[4096], said[4096] = "";
+    int n = snprintf(whole, sizeof whole, "cd %s && { %s ; } 2>&1", work, line);
+    assert_true(n > 0 && n < (int)sizeof whole);
+    FILE *f = popen(whole, "r");
+    assert_non_null(f);
+    said[fread(said, 1, sizeof said - 1, f)] = 0;
+    for (char rest[512]; fread(rest, 1, sizeof rest, f) > 0;) continue;
+    int status = pclose(f);
+    if (status) fail_msg("%s\nended with status %d: %s", line, status, said);
+}
+
+static void write_file(const char *name, const char *text) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", work, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int install(void **state) {
+    (void)state;
+    char model[512];
+    work = temporary_make();
+    snprintf(model, sizeof model, "%s/tiny", work);
+    tiny_model_make(model);
+    shell(LM_CMAKE " --install " LM_BINARY_DIR " --prefix $PWD/prefix");
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    temporary_remove(work);
+    return 0;
+}
+
+static void the_command_and_the_model_are_installed(void **state) {
+    (void)state;
+    shell("prefix/bin/lumiere --version | grep -q " LUMIERE_VERSION);
+    shell("prefix/bin/lumiere generate 'a bee' --model tiny -o clip.npy --progress none && test -s clip.npy");
+    shell("cmp prefix/share/lumiere/models/emoji/text/vocab.txt " LM_SOURCE_DIR "/models/emoji/text/vocab.txt");
+}
+
+static void pkg_config_finds_the_shared_library(void **state) {
+    (void)state;
+    shell(FIND "test $(pkg-config --modversion lumiere) = " LUMIERE_VERSION);
+    shell(FIND LM_CC " -std=c11 " FLAGS " -o by_pkg_config " EXAMPLE " $(pkg-config --cflags --libs lumiere)");
+    shell("readelf -d by_pkg_config | grep -q 'NEEDED.*liblumiere.so.0'");
+    shell(LIBRARY "./by_pkg_config 'a bee' by_pkg_config.npy tiny && test -s by_pkg_config.npy");
+}
+
+static void cmake_finds_the_shared_library(void **state) {
+    (void)state;
+    write_file("CMakeLists.txt", "cmake_minimum_required(VERSION 3.22)\n"
+                                 "project(stranger C)\n"
+                                 "find_package(lumiere " LUMIERE_VERSION " REQUIRED)\n"
+                                 "add_executable(by_cmake " EXAMPLE ")\n"
+                                 "target_link_libraries(by_cmake PRIVATE lumiere::lumiere)\n");
+    shell(LM_CMAKE " -S . -B build -DCMAKE_PREFIX_PATH=$PWD/prefix -DCMAKE_C_COMPILER=" LM_CC " -DCMAKE_C_FLAGS='" FLAGS
+                   "' && " LM_CMAKE " --build build");
+    shell("build/by_cmake 'a bee' by_cmake.npy tiny && test -s by_cmake.npy");
+}
+
+// The same program as C++, with a class that owns what the C functions make.
+static void the_header_is_cpp(void **state) {
+    (void)state;
+    write_file("stranger.cpp", "#include <lumiere/lumiere.h>\n"
+                               "#include <cstdio>\n"
+                               "struct context {\n"
+                               "    lumiere_context *c = nullptr;\n"
+                               "    ~context() { lumiere_context_free(&c); }\n"
+                               "};\n"
+                               "int main(int, char **argv) {\n"
+                               "    context it;\n"
+                               "    lumiere_model *m = nullptr;\n"
+                               "    if (lumiere_context_create(nullptr, &it.c) != LUMIERE_OK) return 1;\n"
+                               "    if (lumiere_model_open(it.c, argv[1], &m) != LUMIERE_OK) return 2;\n"
+                               "    std::puts(lumiere_model_name(m));\n"
+                               "    lumiere_model_free(&m);\n"
+                               "    return 0;\n"
+                               "}\n");
+    shell(FIND "g++ -std=c++17 -pedantic " FLAGS
+               " -o by_cpp stranger.cpp $(pkg-config --cflags --libs lumiere) && " LIBRARY
+               "./by_cpp tiny | grep -qx tiny");
+    shell(FIND "g++ -x c++ -std=c++20 " FLAGS " -Wno-missing-field-initializers -fsyntax-only " EXAMPLE
+               " $(pkg-config --cflags lumiere)");
+}
+
+static void only_public_names_are_exported(void **state) {
+    (void)state;
+    shell("nm -D --defined-only $(find $PWD/prefix -name liblumiere.so) | awk '{print $NF}' | sed 's/@.*//' > names");
+    shell("grep -q '^lumiere_generate$' names");
+    shell("! grep -v '^lumiere_' names");
+    // each function of the header is there
+    shell("grep -o 'lumiere_[a-z_]*(' prefix/include/lumiere/lumiere.h | tr -d '(' | sort -u > wanted && test -s "
+          "wanted && "
+          "sort -u names | comm -23 wanted - > missing && cat missing && test ! -s missing");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_and_the_model_are_installed),
+        cmocka_unit_test(pkg_config_finds_the_shared_library),
+        cmocka_unit_test(cmake_finds_the_shared_library),
+        cmocka_unit_test(the_header_is_cpp),
+        cmocka_unit_test(only_public_names_are_exported),
+    };
+    return cmocka_run_group_tests(tests, install, clean);
+}

@@ -1,0 +1,8 @@
+// A model folder small enough to run in milliseconds: random weights, every kind of layer.
+#pragma once
+
+// Makes folder (which must not exist) and everything in it; fails the test when that is not possible.
+void tiny_model_make(const char *folder);
+// A folder under /tmp for a test program's files, removed by temporary_remove.
+char *temporary_make(void);
+void temporary_remove(char *folder);
