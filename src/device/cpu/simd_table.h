@@ -26,7 +26,7 @@ typedef struct cpu_norm_job {
 
 // Arrays of one value per channel that norms keep in scratch (doubles counted twice), and how many positions' channels
 // they may hold.
-enum { CPU_NORM_ROWS = 10, CPU_NORM_COPIES = 4 };
+enum { CPU_NORM_ROWS = 11, CPU_NORM_COPIES = 4 };
 static inline int64_t cpu_norm_scratch(int64_t channels) {
     return CPU_NORM_ROWS * cpu_padded(CPU_NORM_COPIES * channels);
 }
