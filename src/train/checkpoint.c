@@ -6,9 +6,11 @@
 #include "base/memory.h"
 #include "train/born.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 // The checkpoint's tensors: weights, average and the two moments, in one host block.
 enum { SETS = 4 };
@@ -115,6 +117,18 @@ lm_status trainer_save(lm_error *e, lm_trainer *t) {
     return s;
 }
 
+static bool parse_count(const char *text, int64_t low, int64_t high, int64_t *out) {
+    char *end;
+    *out = strtoll(text, &end, 10);
+    return *text && !*end && *out >= low && *out <= high;
+}
+
+static bool parse_number(const char *text, double *out) {
+    char *end;
+    *out = strtod(text, &end);
+    return *text && !*end && isfinite(*out);
+}
+
 static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
     lm_safetensors *f = NULL;
     LM_TRY(lm_safetensors_open(e, path, &f));
@@ -125,14 +139,13 @@ static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
         if (!values[i]) s = lm_fail(e, LM_MODEL, "%s is not a checkpoint: it has no \"%s\"", path, keys[i]);
     }
     char *config = lm_unet_config_json(&t->net);
-    if (s == LM_OK && (!config || strcmp(values[4], t->cfg->stage) || strcmp(values[5], config)))
+    if (s == LM_OK && !config) s = lm_fail_memory(e, 1e4, "the checkpoint");
+    if (s == LM_OK && (strcmp(values[4], t->cfg->stage) || strcmp(values[5], config)))
         s = lm_fail(e, LM_MODEL, "%s belongs to another stage or network; give the run another folder", path);
-    if (s == LM_OK) {
-        t->step = strtoll(values[0], NULL, 10);
-        t->skipped = strtoll(values[1], NULL, 10);
-        t->loss_mean = strtod(values[2], NULL);
-        t->seconds = strtod(values[3], NULL);
-    }
+    if (s == LM_OK &&
+        !(parse_count(values[0], 1, UINT32_MAX, &t->step) && parse_count(values[1], 0, t->step, &t->skipped) &&
+          parse_number(values[2], &t->loss_mean) && parse_number(values[3], &t->seconds)))
+        s = lm_fail(e, LM_MODEL, "%s is damaged: its step, skipped, loss_mean or seconds is not a number", path);
     lm_free(config);
     lm_safetensors_free(&f);
     return s;
@@ -142,7 +155,9 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
     char *path = trainer_path(t, "checkpoint.safetensors");
     if (!path) return lm_fail_memory(e, 1e3, "the checkpoint");
     state_block b = {0};
-    lm_status s = read_metadata(e, t, path);
+    lm_status s = access(path, F_OK)
+                      ? lm_fail(e, LM_MODEL, "there is no %s to go on from; start the run without --resume", path)
+                      : read_metadata(e, t, path);
     if (s == LM_OK) s = state_create(e, t, &b);
     if (s == LM_OK) s = lm_weights_load(e, path, b.slots, b.slot_count, b.data);
     if (s == LM_OK) s = state_transfer(e, t, &b, true);
@@ -170,6 +185,13 @@ static lm_status load_init(lm_error *e, lm_trainer *t, float *block) {
 }
 
 lm_status trainer_start(lm_error *e, lm_trainer *t) {
+    char *old = trainer_path(t, "checkpoint.safetensors");
+    bool taken = old && !access(old, F_OK);
+    lm_free(old);
+    if (taken)
+        return lm_fail(e, LM_USAGE,
+                       "%s holds a checkpoint already; go on from it with --resume, or name another folder",
+                       t->cfg->out);
     float *block = lm_alloc_zero((size_t)t->elements, sizeof(float));
     if (!block) return lm_fail_memory(e, (double)t->elements * 4, "the weights");
     lm_status s = LM_OK;

@@ -121,9 +121,10 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
                             lm_batch *b) {
     size_t pixels = (size_t)b->frames * (size_t)b->size * (size_t)b->size;
     for (int i = 0; i < b->clips; i++) {
-        lm_stream random = {.seed = o->seed, .purpose = LM_FOR_DATA, .item = (uint32_t)i, .step = step};
-        lm_stream dropout = {.seed = o->seed, .purpose = LM_FOR_DROPOUT, .item = (uint32_t)i, .step = step};
-        lm_stream masks = {.seed = o->seed, .purpose = LM_FOR_CONDITION, .item = (uint32_t)i, .step = step};
+        uint32_t item = (uint32_t)(o->first + i);
+        lm_stream random = {.seed = o->seed, .purpose = LM_FOR_DATA, .item = item, .step = step};
+        lm_stream dropout = {.seed = o->seed, .purpose = LM_FOR_DROPOUT, .item = item, .step = step};
+        lm_stream masks = {.seed = o->seed, .purpose = LM_FOR_CONDITION, .item = item, .step = step};
         lm_scene scene = draw_scene(d, o, &random);
         b->captions[i] = draw_caption(o, &scene, &random, &dropout);
         if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");

@@ -29,6 +29,7 @@ typedef struct lm_batch_options {
     double caption_dropout; // share of captions left empty (classifier-free guidance)
     bool condition;         // make the 4-channel condition as well
     uint64_t seed;
+    int first; // number of the batch's first clip: what clip i is, is drawn from (seed, first + i, step)
 } lm_batch_options;
 
 typedef struct lm_batch {

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char header[] = "step,samples,seconds,loss,learning_rate,gradient_norm,validation_loss,skipped\n";
 
@@ -41,12 +42,13 @@ lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
     if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
     uint8_t *bytes = NULL;
     size_t size = 0;
-    lm_error absent = {0};
-    bool keep = t->step > 0 && lm_file_read(&absent, path, 1 << 28, LM_MEDIA, &bytes, &size) == LM_OK;
-    const char *text = keep ? (const char *)bytes : header;
-    size_t n = keep ? kept(text, t->step) : strlen(header);
+    lm_status s = LM_OK;
+    if (t->step > 0 && !access(path, F_OK)) s = lm_file_read(e, path, (size_t)1 << 30, LM_MEDIA, &bytes, &size);
+    size_t n = bytes ? kept((const char *)bytes, t->step) : 0;
+    const char *text = n ? (const char *)bytes : header;
+    if (!n) n = strlen(header);
     lm_file_writer *w = NULL;
-    lm_status s = lm_file_create(e, path, LM_MEDIA, &w);
+    if (s == LM_OK) s = lm_file_create(e, path, LM_MEDIA, &w);
     if (s == LM_OK) s = lm_file_append(e, w, text, n);
     if (s == LM_OK)
         s = lm_file_commit(e, &w);

@@ -6,19 +6,19 @@
 #include <pthread.h>
 #include <string.h>
 
-static void fill_noisy(const lm_batch_options *o, uint32_t step, int spread, int first, lm_train_batch *b,
-                       float *noise) {
+static void fill_noisy(const lm_batch_options *o, uint32_t step, int spread, lm_train_batch *b, float *noise) {
     int64_t frame = (int64_t)b->data.size * b->data.size * 3, n = frame * b->data.frames;
     for (int i = 0; i < b->data.clips; i++) {
-        lm_stream s = {.seed = o->seed, .purpose = LM_FOR_TIME, .item = (uint32_t)i, .step = step};
-        b->t[i] = spread ? ((float)(first + i) + 0.5f) / (float)spread : (float)lm_stream_uniform(&s);
-        lm_noise_fill(noise, b->data.frames, frame, o->seed, (uint32_t)i, step);
+        uint32_t item = (uint32_t)(o->first + i);
+        lm_stream s = {.seed = o->seed, .purpose = LM_FOR_TIME, .item = item, .step = step};
+        b->t[i] = spread ? ((float)item + 0.5f) / (float)spread : (float)lm_stream_uniform(&s);
+        lm_noise_fill(noise, b->data.frames, frame, o->seed, item, step);
         lm_v_target(lm_level_at((double)b->t[i]), b->data.x0 + i * n, noise, n, b->xt + i * n, b->v + i * n);
     }
 }
 
 lm_status lm_train_batch_make(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, int spread,
-                              int first, lm_train_batch *out) {
+                              lm_train_batch *out) {
     memset(out, 0, sizeof *out);
     LM_TRY(lm_dataset_batch(e, d, o, step, &out->data));
     size_t n = (size_t)out->data.size * (size_t)out->data.size * 3 * (size_t)out->data.frames,
@@ -28,7 +28,7 @@ lm_status lm_train_batch_make(lm_error *e, const lm_dataset *d, const lm_batch_o
     out->xt = lm_alloc(clips * n, sizeof(float));
     out->v = lm_alloc(clips * n, sizeof(float));
     bool ok = noise && out->t && out->xt && out->v;
-    if (ok) fill_noisy(o, step, spread, first, out, noise);
+    if (ok) fill_noisy(o, step, spread, out, noise);
     lm_free(noise);
     if (ok) return LM_OK;
     lm_train_batch_free(out);
@@ -63,7 +63,7 @@ static void *prefetch_main(void *arg) {
     for (bool go = true; go;) {
         lm_train_batch b;
         lm_error e = {0};
-        lm_status s = lm_train_batch_make(&e, p->dataset, &p->options, p->next++, 0, 0, &b);
+        lm_status s = lm_train_batch_make(&e, p->dataset, &p->options, p->next++, 0, &b);
         pthread_mutex_lock(&p->mutex);
         while (p->count == QUEUE && !p->stop) pthread_cond_wait(&p->changed, &p->mutex);
         if (s == LM_OK && !p->stop)

@@ -9,10 +9,10 @@ typedef struct lm_train_batch {
     float *xt, *v; // [clips,frames,size,size,3] noisy clip and v target (Salimans & Ho, arXiv 2202.00512)
 } lm_train_batch;
 
-// spread: instead of drawing t, times (first + i + 0.5) / spread for clip i, so that a validation covers [0,1] evenly;
-// 0: draw. A pure function of its arguments.
+// spread: instead of drawing t, times (o->first + i + 0.5) / spread for clip i, so that a validation covers [0,1]
+// evenly; 0: draw. A pure function of its arguments.
 lm_status lm_train_batch_make(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, int spread,
-                              int first, lm_train_batch *out);
+                              lm_train_batch *out);
 void lm_train_batch_free(lm_train_batch *b);
 
 typedef struct lm_prefetch lm_prefetch;

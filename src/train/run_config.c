@@ -31,7 +31,7 @@ static const struct key {
     {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
     {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
     {"size", KEY_WHOLE, AT(size), 8, 1024, 32, "", "pixels of a side"},
-    {"frames", KEY_WHOLE, AT(frames), 1, 640, 80, "", "frames of a clip in the video stage"},
+    {"frames", KEY_WHOLE, AT(frames), 1, 80, 80, "", "frames of a clip in the video stage"},
     {"batch", KEY_WHOLE, AT(batch), 1, 4096, 32, "", "clips in a step"},
     {"steps", KEY_WHOLE, AT(steps), 1, 1e9, 10000, "", "optimiser steps of the whole run"},
     {"warmup", KEY_WHOLE, AT(warmup), 1, 1e9, 200, "", "steps over which the learning rate rises"},
@@ -56,7 +56,7 @@ static const struct key {
     {"log_every", KEY_WHOLE, AT(log_every), 1, 1e9, 50, "", "steps to a line of metrics.csv"},
     {"validate_every", KEY_WHOLE, AT(validate_every), 0, 1e9, 500, "", "steps between validations; 0: none"},
     {"validation_clips", KEY_WHOLE, AT(validation_clips), 1, 1e6, 128, "",
-     "fixed (clip, time, noise) triples of a validation"},
+     "fixed (clip, time, noise) triples of a validation, rounded up to whole batches"},
     {"sample_every", KEY_WHOLE, AT(sample_every), 0, 1e9, 2000, "", "steps between sample sheets; 0: none"},
     {"sample_steps", KEY_WHOLE, AT(sample_steps), 1, 1000, 20, "", "sampling steps of a sheet"},
     {"sample_cfg_scale", KEY_NUMBER, AT(sample_cfg_scale), 0, 100, 4, "", "guidance of a sheet"},
@@ -189,6 +189,21 @@ static lm_status read_mapping(lm_error *e, const char *name, yaml_document_t *do
     return LM_OK;
 }
 
+static lm_status yaml_failed(lm_error *e, const char *name, const yaml_parser_t *p) {
+    if (p->error == YAML_MEMORY_ERROR) return lm_fail_memory(e, 1e4, "the run's settings");
+    return lm_fail(e, LM_USAGE, "%s, line %zu, column %zu: not YAML: %s", name, p->problem_mark.line + 1,
+                   p->problem_mark.column + 1, p->problem ? p->problem : "unreadable");
+}
+
+static lm_status expect_end(lm_error *e, const char *name, yaml_parser_t *parser) {
+    yaml_document_t doc;
+    if (!yaml_parser_load(parser, &doc)) return yaml_failed(e, name, parser);
+    const yaml_node_t *more = yaml_document_get_root_node(&doc);
+    size_t line = more ? more->start_mark.line + 1 : 0;
+    yaml_document_delete(&doc);
+    return more ? lm_fail(e, LM_USAGE, "%s, line %zu: a second document; one is read", name, line) : LM_OK;
+}
+
 static lm_status load(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *c) {
     yaml_parser_t parser;
     yaml_document_t doc;
@@ -196,12 +211,11 @@ static lm_status load(lm_error *e, const char *name, const uint8_t *bytes, size_
     yaml_parser_set_input_string(&parser, bytes, size);
     lm_status s;
     if (!yaml_parser_load(&parser, &doc)) {
-        s = lm_fail(e, LM_USAGE, "%s: not YAML: %s at line %zu, column %zu", name,
-                    parser.problem ? parser.problem : "no memory", parser.problem_mark.line + 1,
-                    parser.problem_mark.column + 1);
+        s = yaml_failed(e, name, &parser);
     } else {
         s = read_mapping(e, name, &doc, c);
         yaml_document_delete(&doc);
+        if (s == LM_OK) s = expect_end(e, name, &parser);
     }
     yaml_parser_delete(&parser);
     return s;
@@ -226,6 +240,8 @@ static lm_status apply_override(lm_error *e, const char *text, lm_run_config *c)
 static lm_status check(lm_error *e, const char *name, const lm_run_config *c) {
     if (strcmp(c->stage, "image") && strcmp(c->stage, "video"))
         return lm_fail(e, LM_USAGE, "%s: stage must be image or video, not \"%.40s\"", name, c->stage);
+    for (int i = 0; i < c->data.count; i++)
+        if (!*c->data.at[i]) return lm_fail(e, LM_USAGE, "%s: data has an empty entry; name a tar or a folder", name);
     if (!c->data.count) return lm_fail(e, LM_USAGE, "%s: data is missing: the tar shards or folders to train on", name);
     if (!*c->out) return lm_fail(e, LM_USAGE, "%s: out is missing: the folder of the run", name);
     if (!strcmp(c->stage, "video") && !*c->init)

@@ -13,6 +13,7 @@
 
 enum { VALIDATION_SEED = 20240123 }; // of the triples, whatever the run's own seed: losses of different runs compare
 
+// Triple i is the same for any batch size; their number is rounded up to whole batches.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
     *out = (double)NAN;
     if (!lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION)) return LM_OK;
@@ -25,7 +26,8 @@ lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
     lm_plan_bind(t->eval.plan, t->average, NULL);
     for (int i = 0; i < chunks; i++) {
         lm_train_batch b;
-        LM_TRY(lm_train_batch_make(e, t->dataset, &o, (uint32_t)i, chunks * o.clips, i * o.clips, &b));
+        o.first = i * o.clips;
+        LM_TRY(lm_train_batch_make(e, t->dataset, &o, 0, chunks * o.clips, &b));
         lm_status s = trainer_feed(e, t, &t->eval, &b);
         lm_train_batch_free(&b);
         LM_TRY(s);

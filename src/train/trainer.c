@@ -139,9 +139,25 @@ static lm_status zero_gradients(lm_error *e, lm_trainer *t) { // what lies betwe
     return s;
 }
 
+// path and what lies above it.
+static lm_status make_folder(lm_error *e, const char *path) {
+    char *part = lm_strdup(path);
+    if (!part) return lm_fail_memory(e, (double)strlen(path), "the run's folder");
+    bool made = true;
+    for (size_t i = 1, n = strlen(part); i <= n && made; i++) {
+        if (path[i] != '/' && path[i]) continue;
+        part[i] = 0;
+        made = !mkdir(part, 0777) || errno == EEXIST;
+        part[i] = path[i];
+    }
+    lm_free(part);
+    struct stat info;
+    if (made && !stat(path, &info) && S_ISDIR(info.st_mode)) return LM_OK;
+    return lm_fail(e, LM_MEDIA, "can't make the folder %s: %s", path, strerror(made ? ENOTDIR : errno));
+}
+
 static lm_status set_up(lm_error *e, lm_trainer *t) {
-    if (mkdir(t->cfg->out, 0777) && errno != EEXIST)
-        return lm_fail(e, LM_MEDIA, "can't make the folder %s: %s", t->cfg->out, strerror(errno));
+    LM_TRY(make_folder(e, t->cfg->out));
     LM_TRY(read_network(e, t));
     LM_TRY(lm_text_encoder_open(e, t->d, t->cfg->text, &t->encoder));
     if (lm_text_encoder_width(t->encoder) != t->net.text_width)
@@ -179,8 +195,8 @@ static void tear_down(lm_trainer *t) {
 lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b) {
     size_t clips = (size_t)b->data.clips, width = (size_t)t->net.text_width;
     size_t pixels = clips * (size_t)b->data.frames * (size_t)b->data.size * (size_t)b->data.size;
-    LM_TRY(lm_text_cache_get_many(e, t->texts, (const char *const *)b->data.captions, b->data.clips, t->states,
-                                  t->mask));
+    LM_TRY(
+        lm_text_cache_get_many(e, t->texts, (const char *const *)b->data.captions, b->data.clips, t->states, t->mask));
     LM_TRY(lm_plan_write(e, n->plan, n->io.text, t->states, clips * LM_TEXT_TOKENS * width * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.mask, t->mask, clips * LM_TEXT_TOKENS * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.t, b->t, clips * sizeof(float)));
@@ -233,7 +249,7 @@ static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, 
     row->grad_norm = sqrt(squares);
     row->rate = trainer_rate(t->cfg, t->step);
     bool finite = isfinite(row->loss) && isfinite(row->grad_norm);
-    if (!finite || (t->step > t->cfg->warmup && row->loss > t->cfg->outlier * t->loss_mean)) {
+    if (!finite || (t->step > t->cfg->warmup && t->step > t->skipped && row->loss > t->cfg->outlier * t->loss_mean)) {
         trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1,
                     row->loss, row->grad_norm, t->loss_mean);
         t->skipped++;
@@ -261,7 +277,11 @@ static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
     row->validation = (double)NAN;
     if (validate) {
         LM_TRY(trainer_validate(e, t, &row->validation));
-        trainer_log(t, "step %lld: loss %.4f, validation %.4f", (long long)t->step, t->loss_mean, row->validation);
+        if (isnan(row->validation))
+            trainer_log(t, "step %lld: loss %.4f; no subject is left out for validation", (long long)t->step,
+                        t->loss_mean);
+        else
+            trainer_log(t, "step %lld: loss %.4f, validation %.4f", (long long)t->step, t->loss_mean, row->validation);
     }
     if (validate || last || every(t->step, c->log_every)) {
         row->loss = t->loss_mean;
@@ -276,6 +296,7 @@ static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
     double start = now() - t->seconds, saved = now(), begun = now();
     int64_t first = t->step;
     bool go = true;
+    if (t->step >= c->steps) return trainer_save(e, t); // a run killed while it wrote its last files
     while (go && t->step < c->steps) {
         lm_train_batch b;
         metrics_row row;
