@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
     lumiere_status s = lumiere_context_create(NULL, &c);
     if (s == LUMIERE_OK) s = lumiere_model_open(c, argc > 3 ? argv[3] : "models/emoji", &m);
     if (s == LUMIERE_OK) s = lumiere_generate(c, m, &o, &clip);
-    if (s == LUMIERE_OK) s = lumiere_generate_recipe(c, m, &o, &recipe);
+    if (s == LUMIERE_OK) s = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
     if (s == LUMIERE_OK) s = lumiere_clip_write(c, clip, argv[2], recipe);
     fprintf(stderr, "\n%s", s == LUMIERE_OK ? "" : lumiere_error_message(c));
 

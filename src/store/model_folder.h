@@ -2,7 +2,7 @@
 // vocab.txt as well). model.json, where "format" is 1, "defaults" hold numbers and strings, and both it and
 // "description" may be left out; no other keys are allowed:
 //   {"format": 1, "name": "emoji", "version": "1", "licence": "Apache-2.0", "description": "...",
-//    "parts": {"text": "text", "base": "base"}, "defaults": {"width": 64, "cfg_scale": 4, "sampler": "dpmpp-2m"}}
+//    "parts": {"text": "text", "base": "base"}, "defaults": {"width": 64, "cfg_scale": 4, "sampler": "dpmpp_2m"}}
 #pragma once
 #include "base/status.h"
 #include "store/safetensors.h"
