@@ -5,7 +5,7 @@
 #include "diffusion/sampler.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdio.h>
 
 void video_plan_free(video_plan *p) {
     lm_plan_free(&p->plan);
@@ -27,76 +27,80 @@ static lm_status build(lm_error *e, const lumiere_model *m, video_plan *p) {
     return lm_graph_status(p->graph, e);
 }
 
-// Of a run at a shape, beyond the weights. most: enough to answer; shapes whose finest activations alone are beyond it
-// are not planned, *out is then that lower bound.
-static lm_status run_bytes(lm_error *e, lumiere_model *m, int frames, int width, int height, uint64_t most,
-                           uint64_t *out) {
-    int64_t folded = (int64_t)m->config.patch * m->config.patch;
-    uint64_t activation = (uint64_t)frames * (uint64_t)width * (uint64_t)height / (uint64_t)folded *
-                          (uint64_t)m->config.channels[0] * lm_dtype_size(m->compute);
-    *out = 2 * activation + run_buffer_bytes(m, frames, width, height);
-    if (*out > most) return LM_OK;
-    video_plan p = {.frames = frames, .width = width, .height = height};
+// Bytes of a run for each pixel of each frame, beyond the weights, from the plan of a small picture: memory grows with
+// the number of pixels, and kernels for a large picture take long to prepare.
+static lm_status bytes_per_pixel(lm_error *e, lumiere_model *m, const request *r, double *out) {
+    int side = lm_unet_size_multiple(&m->config), small = (63 + side) / side * side;
+    video_plan p = {.frames = r->run_frames,
+                    .width = r->run_width < small ? r->run_width : small,
+                    .height = r->run_height < small ? r->run_height : small};
     uint64_t planned = 0;
     lm_status status = build(e, m, &p);
     if (status == LM_OK) status = lm_plan_bytes(e, p.graph, m->device, &planned);
+    uint64_t bytes = planned + run_buffer_bytes(m, p.frames, p.width, p.height);
+    *out = (double)bytes / p.width / p.height / p.frames;
     video_plan_free(&p);
-    *out = planned + run_buffer_bytes(m, frames, width, height);
     return status;
 }
 
-static int smaller(int size, double scale, int multiple) {
-    int n = (int)(size * scale) / multiple * multiple;
+static int rounded_down(double size, int multiple) {
+    int n = (int)(size / multiple) * multiple;
     return n < multiple ? multiple : n;
 }
 
-// The largest shape found by shrinking the picture, then the number of frames, that needs at most have bytes.
-static lm_status find_fitting(lm_error *e, lumiere_model *m, const request *r, double need, uint64_t have,
-                              request *out) {
+// The shape that fits in have bytes: a smaller picture, then fewer frames. false: there is none.
+static bool find_fitting(const lumiere_model *m, const request *r, double per_pixel, double have, request *out) {
     int side = lm_unet_size_multiple(&m->config), every = m->config.video ? lm_unet_frame_multiple(&m->config) : 1;
+    double pixels = 0.8 * have / per_pixel; // not to the last byte: others use memory too
+    double scale = fmin(1, sqrt(pixels / r->run_frames / r->run_width / r->run_height));
     *out = *r;
-    double scale = fmin(sqrt((double)have / need), 0.95);
-    for (bool fits = false; !fits; scale *= 0.9) {
-        bool smallest = out->width == side && out->height == side;
-        out->width = smaller(r->run_width, scale, side);
-        out->height = smaller(r->run_height, scale, side);
-        if (smallest && out->frames <= every) return LM_MEMORY;
-        if (smallest) out->frames = smaller(out->frames, 0.5, every);
-        uint64_t bytes;
-        LM_TRY(run_bytes(e, m, (out->frames + every - 1) / every * every, out->width, out->height, have, &bytes));
-        fits = bytes <= have;
-    }
-    return LM_OK;
+    out->width = rounded_down(r->run_width * scale, side);
+    out->height = rounded_down(r->run_height * scale, side);
+    double frames = pixels / out->width / out->height;
+    if (frames < r->run_frames) out->frames = rounded_down(frames, every);
+    return out->frames <= frames;
 }
 
-static lm_status refuse(lm_error *e, lumiere_model *m, const request *r, uint64_t need, uint64_t have) {
+static lm_status refuse(lm_error *e, const lumiere_model *m, const request *r, double per_pixel, double have) {
     request fit;
-    lm_status status = find_fitting(e, m, r, (double)need, have, &fit);
-    if (status != LM_OK && status != LM_MEMORY) return status;
-    double gb = (double)need / 1e9, free_gb = (double)have / 1e9;
-    if (status == LM_MEMORY)
-        return lm_fail(e, LM_MEMORY,
-                       "%d frames at %dx%d need %.2f GB beside the weights and %.2f GB are free; nothing fits",
-                       r->frames, r->width, r->height, gb, free_gb);
-    return lm_fail(
-        e, LM_MEMORY,
-        "%d frames at %dx%d need at least %.2f GB beside the weights and %.2f GB are free; %d frames at %dx%d fit",
-        r->frames, r->width, r->height, gb, free_gb, fit.frames, fit.width, fit.height);
+    bool any = find_fitting(m, r, per_pixel, have, &fit);
+    double need = per_pixel * r->run_frames * r->run_width * r->run_height;
+    char advice[80] = "nothing fits";
+    if (any) snprintf(advice, sizeof advice, "%d frames at %dx%d fit", fit.frames, fit.width, fit.height);
+    return lm_fail(e, LM_MEMORY, "%d frames at %dx%d need about %.1f GB beside the weights and %.1f GB are free; %s",
+                   r->frames, r->width, r->height, need / 1e9, have / 1e9, advice);
+}
+
+// Keeps shapes away from the planner that cannot fit: the finest activations alone show whether that is in question.
+static lm_status check_roughly(lm_error *e, lumiere_model *m, const request *r, double have) {
+    double folded = (double)m->config.patch * m->config.patch, per_pixel;
+    double pixels = (double)r->run_frames * r->run_width * r->run_height;
+    double activation = pixels / folded * m->config.channels[0] * (double)lm_dtype_size(m->compute);
+    if (activation < have / 16) return LM_OK;
+    LM_TRY(bytes_per_pixel(e, m, r, &per_pixel));
+    return per_pixel * pixels > have ? refuse(e, m, r, per_pixel, have) : LM_OK;
+}
+
+static lm_status make(lm_error *e, lumiere_model *m, video_plan *p) {
+    LM_TRY(build(e, m, p));
+    LM_TRY(lm_plan_create(e, p->graph, m->device, &p->plan));
+    lm_plan_bind(p->plan, m->weights, NULL);
+    return LM_OK;
 }
 
 lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r) {
     video_plan *p = &m->plan;
     if (p->plan && p->frames == r->run_frames && p->width == r->run_width && p->height == r->run_height) return LM_OK;
     video_plan_free(p);
-    uint64_t need, have = lm_memory_available();
-    LM_TRY(run_bytes(e, m, r->run_frames, r->run_width, r->run_height, have, &need));
-    if (need > have) return refuse(e, m, r, need, have);
+    double have = (double)lm_memory_available(), per_pixel;
+    LM_TRY(check_roughly(e, m, r, have));
     *p = (video_plan){.frames = r->run_frames, .width = r->run_width, .height = r->run_height};
-    lm_status status = build(e, m, p);
-    if (status == LM_OK) status = lm_plan_create(e, p->graph, m->device, &p->plan);
-    if (status == LM_OK)
-        lm_plan_bind(p->plan, m->weights, NULL);
-    else
-        video_plan_free(p);
-    return status;
+    lm_error why = {0};
+    lm_status status = make(&why, m, p);
+    if (status == LM_OK) return LM_OK;
+    video_plan_free(p);
+    if (status == LM_MEMORY && bytes_per_pixel(&why, m, r, &per_pixel) == LM_OK &&
+        per_pixel * r->run_frames * r->run_width * r->run_height > 0.9 * have)
+        return refuse(e, m, r, per_pixel, have);
+    return lm_fail(e, status, "%s", why.text);
 }
