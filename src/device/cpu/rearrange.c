@@ -89,6 +89,14 @@ void cpu_run_slice(const cpu_piece *p) {
     }
 }
 
+// One pixel's channels, `step` apart at one of the two ends.
+static void spread(size_t size, void *to, int64_t to_step, const void *from, int64_t from_step, int64_t n) {
+    if (size == sizeof(uint32_t))
+        for (int64_t i = 0; i < n; i++) ((uint32_t *)to)[i * to_step] = ((const uint32_t *)from)[i * from_step];
+    else
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)to)[i * to_step] = ((const uint16_t *)from)[i * from_step];
+}
+
 // Between pictures of H x W x C and of H/f x W/f x C f f; to_depth says which way.
 static void shuffle(const cpu_piece *p, bool to_depth) {
     const cpu_range range = cpu_units_of(p);
@@ -96,14 +104,14 @@ static void shuffle(const cpu_piece *p, bool to_depth) {
     const lm_desc *wide = to_depth ? &x->desc : &y->desc;
     const int64_t H = wide->dim[2], W = wide->dim[3], C = wide->dim[4], f = p->kernel->op.attr.shuffle.factor;
     const size_t size = lm_dtype_size(y->desc.type);
-    for (int64_t t = range.first; t < range.end; t++) {
-        for (int64_t h = 0; h < H; h++) {
-            for (int64_t w = 0; w < W; w++) {
-                int64_t flat = ((t * H + h) * W + w) * C;
-                int64_t deep = ((t * (H / f) + h / f) * (W / f) + w / f) * C * f * f + h % f * f + w % f;
-                for (int64_t c = 0; c < C; c++, flat++, deep += f * f)
-                    memcpy(cpu_at(y, to_depth ? deep : flat), cpu_at(x, to_depth ? flat : deep), size);
-            }
+    for (int64_t row = range.first * H; row < range.end * H; row++) {
+        const int64_t t = row / H, h = row % H, deep_row = (t * (H / f) + h / f) * (W / f) * C * f * f + h % f * f;
+        for (int64_t w = 0; w < W; w++) {
+            int64_t flat = (row * W + w) * C, deep = deep_row + w / f * C * f * f + w % f;
+            if (to_depth)
+                spread(size, cpu_at(y, deep), f * f, cpu_at(x, flat), 1, C);
+            else
+                spread(size, cpu_at(y, flat), 1, cpu_at(x, deep), f * f, C);
         }
     }
 }

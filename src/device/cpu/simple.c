@@ -147,8 +147,16 @@ static bool takes_types(const lm_op *op, const lm_io *io) {
         if (d->rank && (embedding && i == 0 ? d->type != LM_I32 : !cpu_is_real(d->type))) return false;
     }
     if (!io->out[0].desc.rank || !cpu_is_real(io->out[0].desc.type)) return false;
-    return op->kind != LM_OP_CONCAT ||
-           (io->in[0].desc.type == io->in[1].desc.type && io->in[0].desc.type == io->out[0].desc.type);
+    switch (op->kind) { // these move elements as they are
+    case LM_OP_CONCAT:
+    case LM_OP_UPSAMPLE:
+    case LM_OP_SPACE_TO_DEPTH:
+    case LM_OP_DEPTH_TO_SPACE:
+        return io->in[0].desc.type == io->out[0].desc.type &&
+               (!io->in[1].desc.rank || io->in[1].desc.type == io->out[0].desc.type);
+    default:
+        return true;
+    }
 }
 
 // Frames in which the kernel may run with others: (b, t) of a clip, unless it mixes frames.
