@@ -22,7 +22,7 @@ static char *work;
 // In the temporary folder, where the installation is in prefix/ and a model in tiny/.
 #define FIND "export PKG_CONFIG_PATH=$(dirname $(find $PWD/prefix -name lumiere.pc)) && "
 #define LIBRARY "LD_LIBRARY_PATH=$(dirname $(find $PWD/prefix -name liblumiere.so)) "
-#define EXAMPLE LM_SOURCE_DIR "/examples/generate.c"
+#define EXAMPLE LM_SOURCE_DIR "/examples/prompt_to_file.c"
 
 // Runs a line of shell in the temporary folder. It must end with 0; what it printed is shown when it doesn't.
 static void shell(const char *line) {

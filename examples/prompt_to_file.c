@@ -1,4 +1,4 @@
-// A prompt to a file through the C interface: examples/generate "a bee, on a blue background" bee.gif [MODEL]
+// A prompt to a file through the C interface: prompt_to_file "a bee, on a blue background" bee.gif [MODEL]
 #include <lumiere/lumiere.h>
 
 #include <stdio.h>
