@@ -78,7 +78,7 @@ const char *lm_run_config_describe(int index, const char **type, const char **me
 
 static void free_list(lm_run_list *l) {
     for (int i = 0; i < l->count; i++) lm_free(l->at[i]);
-    l->count = 0;
+    *l = (lm_run_list){0};
 }
 
 void lm_run_config_free(lm_run_config *c) {
