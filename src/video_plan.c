@@ -61,14 +61,17 @@ static bool find_fitting(const lumiere_model *m, const request *r, double per_pi
     return out->frames <= frames;
 }
 
+static double need_of(const request *r, double per_pixel) {
+    return per_pixel * r->run_frames * r->run_width * r->run_height;
+}
+
 static lm_status refuse(lm_error *e, const lumiere_model *m, const request *r, double per_pixel, double have) {
     request fit;
-    bool any = find_fitting(m, r, per_pixel, have, &fit);
-    double need = per_pixel * r->run_frames * r->run_width * r->run_height;
     char advice[80] = "nothing fits";
-    if (any) snprintf(advice, sizeof advice, "%d frames at %dx%d fit", fit.frames, fit.width, fit.height);
-    return lm_fail(e, LM_MEMORY, "%d frames at %dx%d need about %.1f GB beside the weights and %.1f GB are free; %s",
-                   r->frames, r->width, r->height, need / 1e9, have / 1e9, advice);
+    if (find_fitting(m, r, per_pixel, have, &fit))
+        snprintf(advice, sizeof advice, "%d frames at %dx%d fit", fit.frames, fit.width, fit.height);
+    return lm_fail(e, LM_MEMORY, "%d frames at %dx%d need about %.2f GB beside the weights and %.2f GB are free; %s",
+                   r->frames, r->width, r->height, need_of(r, per_pixel) / 1e9, have / 1e9, advice);
 }
 
 // Keeps shapes away from the planner that cannot fit: the finest activations alone show whether that is in question.
@@ -78,7 +81,7 @@ static lm_status check_roughly(lm_error *e, lumiere_model *m, const request *r, 
     double activation = pixels / folded * m->config.channels[0] * (double)lm_dtype_size(m->compute);
     if (activation < have / 16) return LM_OK;
     LM_TRY(bytes_per_pixel(e, m, r, &per_pixel));
-    return per_pixel * pixels > have ? refuse(e, m, r, per_pixel, have) : LM_OK;
+    return need_of(r, per_pixel) > have ? refuse(e, m, r, per_pixel, have) : LM_OK;
 }
 
 static lm_status make(lm_error *e, lumiere_model *m, video_plan *p) {
@@ -92,15 +95,14 @@ lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r) {
     video_plan *p = &m->plan;
     if (p->plan && p->frames == r->run_frames && p->width == r->run_width && p->height == r->run_height) return LM_OK;
     video_plan_free(p);
-    double have = (double)lm_memory_available(), per_pixel;
-    LM_TRY(check_roughly(e, m, r, have));
+    LM_TRY(check_roughly(e, m, r, (double)lm_memory_available()));
     *p = (video_plan){.frames = r->run_frames, .width = r->run_width, .height = r->run_height};
     lm_error why = {0};
     lm_status status = make(&why, m, p);
     if (status == LM_OK) return LM_OK;
     video_plan_free(p);
-    if (status == LM_MEMORY && bytes_per_pixel(&why, m, r, &per_pixel) == LM_OK &&
-        per_pixel * r->run_frames * r->run_width * r->run_height > 0.9 * have)
+    double have = (double)lm_memory_available(), per_pixel;
+    if (status == LM_MEMORY && bytes_per_pixel(&why, m, r, &per_pixel) == LM_OK && need_of(r, per_pixel) > 0.8 * have)
         return refuse(e, m, r, per_pixel, have);
     return lm_fail(e, status, "%s", why.text);
 }

@@ -1,0 +1,199 @@
+// Memory that runs out: for every N, the N-th allocation during load and generation fails once. Each run must end with
+// LUMIERE_MEMORY or, where the allocation was not needed, well; and give back what it took.
+//
+// malloc and its relatives are replaced in this program. Those calls fail that come from the program itself, into which
+// the library is linked, and from jansson. oneDNN and libgomp are left out: they are C++ and runtime code that ends the
+// process when memory is short.
+#include "cli/tiny_model.h"
+#include "lumiere/lumiere.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+static void allocation_failures_are_clean(void **state) {
+    (void)state;
+    skip(); // the sanitizer has its own malloc
+}
+#else
+
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *p, size_t size);
+void *__libc_memalign(size_t align, size_t size);
+void __libc_free(void *p);
+
+enum { MAX_RANGES = 8, LIVE = 1 << 18 };
+
+static struct { uintptr_t low, high; } ranges[MAX_RANGES]; // code whose allocations count
+static int range_count;
+
+static _Thread_local bool counting; // other threads are the device's, which allocate nothing while running
+static long allocations, fail_at;
+static void *live[LIVE]; // open addressing; allocations counted and not yet freed
+static long live_count;
+
+static size_t slot_of(const void *p) {
+    return ((uintptr_t)p >> 4) * 0x9E3779B97F4A7C15u >> 46;
+}
+
+static void remember(void *p) {
+    if (!p || live_count > LIVE / 2) return;
+    size_t i = slot_of(p) % LIVE;
+    while (live[i]) i = (i + 1) % LIVE;
+    live[i] = p;
+    live_count++;
+}
+
+static void forget(const void *p) {
+    size_t i = slot_of(p) % LIVE;
+    while (live[i] && live[i] != p) i = (i + 1) % LIVE;
+    if (!live[i]) return;
+    live_count--;
+    for (size_t j = (i + 1) % LIVE; live[j]; j = (j + 1) % LIVE) { // close the gap
+        size_t home = slot_of(live[j]) % LIVE;
+        if ((j > i && (home <= i || home > j)) || (j < i && home <= i && home > j)) {
+            live[i] = live[j];
+            i = j;
+        }
+    }
+    live[i] = NULL;
+}
+
+static bool counts(const void *caller) {
+    for (int i = 0; counting && i < range_count; i++)
+        if ((uintptr_t)caller >= ranges[i].low && (uintptr_t)caller < ranges[i].high) return true;
+    return false;
+}
+
+// Whether this allocation is the one to fail.
+static bool fails(void) {
+    allocations++;
+    if (allocations != fail_at) return false;
+    errno = ENOMEM;
+    return true;
+}
+
+#define ALLOCATE(call)                                                                                                 \
+    if (!counts(__builtin_return_address(0))) return call;                                                             \
+    if (fails()) return NULL;                                                                                          \
+    void *result = call;                                                                                               \
+    remember(result);                                                                                                  \
+    return result
+
+void *malloc(size_t size) {
+    ALLOCATE(__libc_malloc(size));
+}
+void *calloc(size_t count, size_t size) {
+    ALLOCATE(__libc_calloc(count, size));
+}
+void *aligned_alloc(size_t align, size_t size) {
+    ALLOCATE(__libc_memalign(align, size));
+}
+void *memalign(size_t align, size_t size) {
+    ALLOCATE(__libc_memalign(align, size));
+}
+
+int posix_memalign(void **out, size_t align, size_t size) {
+    bool counted = counts(__builtin_return_address(0));
+    if (counted && fails()) return ENOMEM;
+    *out = __libc_memalign(align, size);
+    if (counted) remember(*out);
+    return *out ? 0 : ENOMEM;
+}
+
+void *realloc(void *p, size_t size) {
+    if (!counts(__builtin_return_address(0))) return __libc_realloc(p, size);
+    if (fails()) return NULL;
+    if (p) forget(p);
+    void *result = __libc_realloc(p, size);
+    remember(result);
+    return result;
+}
+
+void free(void *p) {
+    if (p && live_count) forget(p);
+    __libc_free(p);
+}
+
+static int add_range(struct dl_phdr_info *info, size_t size, void *user) {
+    (void)size, (void)user;
+    bool ours = !*info->dlpi_name || strstr(info->dlpi_name, "libjansson");
+    for (int i = 0; ours && i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X) && range_count < MAX_RANGES) {
+            ranges[range_count].low = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            ranges[range_count].high = ranges[range_count].low + info->dlpi_phdr[i].p_memsz;
+            range_count++;
+        }
+    return 0;
+}
+
+// Everything from an empty process to frames and back. The message is copied, for the context is gone afterwards.
+static lumiere_status load_and_generate(const char *folder, char *message, size_t size) {
+    const lumiere_context_options machine = {.threads = 1};
+    const lumiere_generate_options o = {
+        .prompt = "a bee, moving from left to right", .negative_prompt = "a rocket", .seed = 1};
+    lumiere_context *c = NULL;
+    lumiere_model *m = NULL;
+    lumiere_clip *clip = NULL;
+    lumiere_estimate estimate;
+    char *recipe = NULL;
+    lumiere_status status = lumiere_context_create(&machine, &c);
+    if (status == LUMIERE_OK) status = lumiere_model_open(c, folder, &m);
+    if (status == LUMIERE_OK) status = lumiere_estimate_generate(c, m, &o, &estimate);
+    if (status == LUMIERE_OK) status = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
+    if (status == LUMIERE_OK) status = lumiere_generate(c, m, &o, &clip);
+    snprintf(message, size, "%s", lumiere_error_message(c));
+    lumiere_clip_free(&clip);
+    lumiere_string_free(&recipe);
+    lumiere_model_free(&m);
+    lumiere_context_free(&c);
+    return status;
+}
+
+static lumiere_status run_failing(long n, const char *folder, char *message, size_t size) {
+    allocations = 0;
+    fail_at = n;
+    counting = true;
+    lumiere_status status = load_and_generate(folder, message, size);
+    counting = false;
+    return status;
+}
+
+static void allocation_failures_are_clean(void **state) {
+    (void)state;
+    char *work = temporary_make(), folder[256], message[512];
+    snprintf(folder, sizeof folder, "%s/tiny", work);
+    tiny_model_make(folder);
+    dl_iterate_phdr(add_range, NULL);
+    assert_int_equal(run_failing(0, folder, message, sizeof message), LUMIERE_OK);
+    assert_int_equal(live_count, 0);
+    long total = allocations, survived = 0;
+    assert_true(total > 100);
+    for (long n = 1; n <= total; n++) {
+        lumiere_status status = run_failing(n, folder, message, sizeof message);
+        survived += status == LUMIERE_OK;
+        if (status != LUMIERE_OK && status != LUMIERE_MEMORY)
+            fail_msg("allocation %ld of %ld failed: status %d, \"%s\"", n, total, (int)status, message);
+        if (status == LUMIERE_MEMORY && !*message) fail_msg("allocation %ld of %ld failed: no message", n, total);
+        if (live_count) fail_msg("allocation %ld of %ld failed: %ld others were not given back", n, total, live_count);
+    }
+    print_message("%ld allocations failed, one at a time; %ld of them were not needed\n", total, survived);
+    temporary_remove(work);
+}
+#endif
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(allocation_failures_are_clean)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
