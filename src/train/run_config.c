@@ -229,7 +229,7 @@ lm_status lm_run_config_parse(lm_error *e, const char *name, const uint8_t *byte
 // The value is YAML too, so that a list can be given: --set 'data=[a.tar, b.tar]'.
 static lm_status apply_override(lm_error *e, const char *text, lm_run_config *c) {
     const char *equals = strchr(text, '=');
-    if (!equals) return lm_fail(e, LM_USAGE, "--set %.60s: must be key=value", text);
+    if (!equals || equals == text) return lm_fail(e, LM_USAGE, "--set %.60s: must be key=value", text);
     char *line = lm_format("%.*s: %s\n", (int)(equals - text), text, equals + 1);
     if (!line) return lm_fail_memory(e, (double)strlen(text), "the run's settings");
     lm_status s = load(e, "--set", (const uint8_t *)line, strlen(line), c);

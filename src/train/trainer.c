@@ -57,6 +57,17 @@ void trainer_network_free(train_network *n) {
     lm_graph_free(&n->graph);
 }
 
+static lm_status check_shape(lm_error *e, const lm_trainer *t) {
+    const lm_run_config *c = t->cfg;
+    int side = lm_unet_size_multiple(&t->net), frames = lm_unet_frame_multiple(&t->net);
+    if (c->size % side)
+        return lm_fail(e, LM_USAGE, "size %lld: this network takes multiples of %d", (long long)c->size, side);
+    if (trainer_is_video(t) && (c->frames % frames || c->frames > t->net.max_frames))
+        return lm_fail(e, LM_USAGE, "frames %lld: this network takes multiples of %d, at most %d", (long long)c->frames,
+                       frames, t->net.max_frames);
+    return LM_OK;
+}
+
 static lm_status read_network(lm_error *e, lm_trainer *t) {
     const lm_run_config *c = t->cfg;
     t->net = lm_unet_config_default();
@@ -75,7 +86,7 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         t->net.cond_channels = 4;
         if (t->net.max_frames < c->frames) t->net.max_frames = (int)c->frames;
     }
-    return LM_OK;
+    return check_shape(e, t);
 }
 
 static lm_status open_data(lm_error *e, lm_trainer *t) {
