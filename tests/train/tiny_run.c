@@ -17,7 +17,8 @@
 #include <cmocka.h>
 
 enum { WIDTH = 16, INNER = 24, POSITIONS = 32, SIDE = 16, MOST_PARAMS = 40 };
-static const char vocabulary[] = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nrocket\nbee\nmoving\nfrom\nleft\nto\nright\n,\non\n";
+static const char vocabulary[] =
+    "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nrocket\nbee\nmoving\nfrom\nleft\nto\nright\n,\non\n";
 enum { TOKENS = 15 };
 
 char *tiny_path(const tiny_run *r, const char *name) {
