@@ -21,6 +21,7 @@ typedef struct bench_row {
     // results
     double fastest, median, flops;
     uint64_t planned, measured; // bytes beside weights, gradients and optimiser state
+    uint64_t code;              // bytes that preparing the kernels left: oneDNN's code, made once a process
 } bench_row;
 
 const bench_kind *bench_kind_find(const char *name, size_t length); // NULL: there is none

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -106,6 +107,42 @@ static void sizes_are_checked(void **state) {
     GENERATE("a bee", "--width", "8192", "--height", "8192", "--video-frames", "80");
     assert_refused(4, " fit");
     assert_non_null(strstr(r.err, "80 frames at 8192x8192 need about"));
+}
+
+// Runs the command in a shell with at most kib of address space; r gets the outcome.
+static void generate_within(long kib, const char *sizes) {
+    char line[2048], path[512];
+    snprintf(line, sizeof line,
+             "cd '%s' && ulimit -v %ld && '%s/lumiere' generate 'a bee' --model '%s' -t 1 --steps 1 -q -o fits.npy %s "
+             ">stdout 2>stderr",
+             work, kib, LM_BINARY_DIR, model, sizes);
+    int status = system(line);
+    assert_true(WIFEXITED(status));
+    r.code = WEXITSTATUS(status);
+    in_work(path, sizeof path, "stdout");
+    assert_true(read_text(path, r.out, sizeof r.out));
+    in_work(path, sizeof path, "stderr");
+    assert_true(read_text(path, r.err, sizeof r.err));
+}
+
+static void refusal_names_a_size_that_fits(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip(); // the sanitizer reserves terabytes of address space
+#else
+    const long kib = 1000000;
+    int frames, width, height;
+    generate_within(kib, "-f 80 -W 512 -H 256");
+    assert_refused(4, "need about");
+    const char *advice = strstr(r.err, "free; ");
+    assert_non_null(advice);
+    assert_int_equal(sscanf(advice, "free; %d frames at %dx%d fit", &frames, &width, &height), 3);
+    assert_true(frames * width * height < 80 * 512 * 256);
+    char sizes[80];
+    snprintf(sizes, sizeof sizes, "-f %d -W %d -H %d", frames, width, height);
+    generate_within(kib, sizes);
+    assert_done();
+#endif
 }
 
 static void prompts_are_checked(void **state) {
@@ -409,6 +446,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_errors_end_with_2),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(refusal_names_a_size_that_fits),
         cmocka_unit_test(prompts_are_checked),
         cmocka_unit_test(broken_models_end_with_3),
         cmocka_unit_test(outputs_are_checked_first),
