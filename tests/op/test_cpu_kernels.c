@@ -238,6 +238,30 @@ static void test_silu_at_the_ends(void **state) {
     }
 }
 
+// GELU and its slope keep their digits far left of 0 too.
+static void test_gelu_everywhere(void **state) {
+    (void)state;
+    enum { N = 1201 };
+    float x[N + 3], one[N + 3], y[N + 3], slope[N + 3];
+    for (int i = 0; i < N + 3; i++) x[i] = (float)(i - N / 2) / 50, one[i] = 1;
+    x[N] = NAN, x[N + 1] = INFINITY, x[N + 2] = -1e30f;
+    const lm_desc row = lm_desc_make(LM_F32, 1, (int64_t[]){N + 3});
+    for (int level = 0; level < LEVELS; level++) {
+        lm_device *d = open_level(level, 1);
+        if (!d) continue;
+        run_op(d, &(lm_op){.kind = LM_OP_GELU}, &(lm_io){.in = {{row, x}}, .out = {{row, y}}});
+        run_op(d, &(lm_op){.kind = LM_OP_GELU_GRAD}, &(lm_io){.in = {{row, x}, {row, one}}, .out = {{row, slope}}});
+        for (int i = 0; i < N; i++) {
+            double phi = 0.5 * erfc(-x[i] * sqrt(0.5)), density = 0.3989422804014327 * exp(-0.5 * x[i] * x[i]);
+            assert_true(fabs(y[i] - x[i] * phi) <= 5e-6 * fabs(x[i] * phi));
+            assert_true(fabs(slope[i] - (phi + x[i] * density)) <= 1e-6 * (phi + fabs(x[i]) * density) + 1e-12);
+        }
+        assert_true(isnan(y[N]) && isnan(slope[N]) && isinf(y[N + 1]));
+        assert_true(y[N + 2] <= 0 && y[N + 2] > -1e-6);
+        lm_device_close(&d);
+    }
+}
+
 // norm -> silu -> add over 70 frames, which are three a piece.
 static void test_chains_change_no_bit(void **state) {
     (void)state;
@@ -375,6 +399,7 @@ int main(void) {
         cmocka_unit_test(test_norm_far_from_zero),
         cmocka_unit_test(test_bf16_rounding),
         cmocka_unit_test(test_silu_at_the_ends),
+        cmocka_unit_test(test_gelu_everywhere),
         cmocka_unit_test(test_chains_change_no_bit),
         cmocka_unit_test(test_squares),
         cmocka_unit_test(test_adamw),

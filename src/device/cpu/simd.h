@@ -221,19 +221,24 @@ INLINE void v_exps(int n, vf *x) {
     UNROLL for (int k = 0; k < n; k++) x[k] = (vf)((vi)p[k] + ((vi)t[k] << 23)); // the low bits of t are the exponent
 }
 
+// 1 / x to about 1 ulp, in place.
+INLINE void v_reciprocals(int n, vf *x) {
+#if VL == 16
+    vf r[4];
+    UNROLL for (int k = 0; k < n; k++) r[k] = (vf)_mm512_rcp14_ps((__m512)x[k]);
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(-x[k], r[k], v_all(1));
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(r[k], x[k], r[k]); // a step of Newton's
+#else
+    UNROLL for (int k = 0; k < n; k++) x[k] = 1 / x[k];
+#endif
+}
+
 // 1 / (1 + e^-x), in place.
 INLINE void v_sigmoids(int n, vf *x) {
     UNROLL for (int k = 0; k < n; k++) x[k] = -x[k];
     v_exps(n, x);
     UNROLL for (int k = 0; k < n; k++) x[k] += 1;
-#if VL == 16
-    vf r[4];
-    UNROLL for (int k = 0; k < n; k++) r[k] = (vf)_mm512_rcp14_ps((__m512)x[k]);
-    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(-x[k], r[k], v_all(1));
-    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(r[k], x[k], r[k]); // a step of Newton's: to about 1 ulp
-#else
-    UNROLL for (int k = 0; k < n; k++) x[k] = 1 / x[k];
-#endif
+    v_reciprocals(n, x);
 }
 
 // x sigmoid(x), in place.
@@ -250,4 +255,36 @@ INLINE void v_silu_slopes(int n, vf *x) {
     UNROLL for (int k = 0; k < n; k++) s[k] = x[k];
     v_sigmoids(n, s);
     UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(x[k] * s[k], 1 - s[k], s[k]);
+}
+
+// The standard normal distribution: p = Phi(x), and q = e^(-x^2 / 2). With z = |x| / sqrt(2) and t = 1 / (1 + 0.45 z),
+// erfc(z) = e^(-z^2) t P(2t - 1); P fitted by weighted least squares to an error of 4e-8 of the value for all z.
+INLINE void v_normals(int n, const vf *x, vf *p, vf *q) {
+    static const float c[] = {0.46714020f,    0.33543453f,     0.16278911f,    0.042139297f,  -0.0028567078f,
+                              -0.0051360397f, -0.00014730692f, 0.00070041056f, 1.7285331e-5f, -8.0855609e-5f};
+    vf t[4], u[4];
+    UNROLL for (int k = 0; k < n; k++) t[k] = v_min(v_all(1e10f), v_max(x[k], -x[k]));
+    UNROLL for (int k = 0; k < n; k++) t[k] = v_fma(t[k], v_all(0.31819805f), v_all(1));
+    UNROLL for (int k = 0; k < n; k++) q[k] = v_all(-0.5f) * x[k] * x[k];
+    v_reciprocals(n, t);
+    v_exps(n, q);
+    UNROLL for (int k = 0; k < n; k++) u[k] = t[k] + t[k] - 1;
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_all(c[9]);
+    UNROLL for (int i = 8; i >= 0; i--) UNROLL for (int k = 0; k < n; k++) p[k] = v_fma(p[k], u[k], v_all(c[i]));
+    UNROLL for (int k = 0; k < n; k++) p[k] *= v_all(0.5f) * q[k] * t[k];
+    UNROLL for (int k = 0; k < n; k++) p[k] = v_select(x[k] < 0, p[k], 1 - p[k]);
+}
+
+// x Phi(x), in place.
+INLINE void v_gelus(int n, vf *x) {
+    vf p[4], q[4];
+    v_normals(n, x, p, q);
+    UNROLL for (int k = 0; k < n; k++) x[k] *= p[k];
+}
+
+// d gelu(x) / dx = Phi(x) + x phi(x), phi the density, in place.
+INLINE void v_gelu_slopes(int n, vf *x) {
+    vf p[4], q[4];
+    v_normals(n, x, p, q);
+    UNROLL for (int k = 0; k < n; k++) x[k] = v_fma(v_all(0.39894228f) * x[k], q[k], p[k]);
 }

@@ -63,6 +63,9 @@ static inline int64_t cpu_attention_scratch(int64_t keys, int64_t head_dim, bool
 
 // Per-element arithmetic over n elements; operands of any of the two types. acc may be NULL, or the result's own
 // memory.
+typedef void (*cpu_map)(lm_dtype y_type, void *y, lm_dtype x_type, const void *x, int64_t n);
+typedef void (*cpu_map_grad)(lm_dtype type, void *dx, lm_dtype x_type, const void *x, lm_dtype dy_type, const void *dy,
+                             lm_dtype acc_type, const void *acc, int64_t n);
 typedef struct cpu_simd {
     const char *name; // "base", "avx2", "avx512"
     void (*norm)(const cpu_norm_job *j);
@@ -71,9 +74,8 @@ typedef struct cpu_simd {
     void (*attention_grad)(const cpu_attention_job *j);
     void (*convert)(lm_dtype to_type, void *to, lm_dtype from_type, const void *from, int64_t n);
     void (*add)(lm_dtype type, void *y, lm_dtype a_type, const void *a, lm_dtype b_type, const void *b, int64_t n);
-    void (*silu)(lm_dtype y_type, void *y, lm_dtype x_type, const void *x, int64_t n);
-    void (*silu_grad)(lm_dtype type, void *dx, lm_dtype x_type, const void *x, lm_dtype dy_type, const void *dy,
-                      lm_dtype acc_type, const void *acc, int64_t n);
+    cpu_map silu, gelu;
+    cpu_map_grad silu_grad, gelu_grad;
     // y = factor (a - b)
     void (*difference)(lm_dtype type, void *y, lm_dtype a_type, const void *a, lm_dtype b_type, const void *b,
                        float factor, int64_t n);

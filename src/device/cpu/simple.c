@@ -1,12 +1,9 @@
 // Element by element kernels, the loss, and the table of all simple kernels.
 #include "device/cpu/simple.h"
 
-#include <math.h>
-
 enum {
     ELEMENTS = 1 << 14, // a piece of an operand without frames
     ROWS = 64,
-    CHUNK = 512, // elements converted at a time where the arithmetic is fp32 C
 };
 
 // The elements of a piece: whole frames, or ELEMENTS of them.
@@ -24,19 +21,30 @@ static void run_cast(const cpu_piece *p) {
                                          r.end - r.first);
 }
 
-static void run_silu(const cpu_piece *p) {
+static void run_map(const cpu_piece *p, cpu_map f) {
     const cpu_range r = elements_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
-    cpu_unit_kernel_of(p)->simd->silu(y->desc.type, cpu_at(y, r.first), x->desc.type, cpu_at(x, r.first),
-                                      r.end - r.first);
+    f(y->desc.type, cpu_at(y, r.first), x->desc.type, cpu_at(x, r.first), r.end - r.first);
 }
 
-static void run_silu_grad(const cpu_piece *p) {
+static void run_map_grad(const cpu_piece *p, cpu_map_grad f) {
     const cpu_range r = elements_of(p);
     const lm_operand *x = &p->io->in[0], *dy = &p->io->in[1], *acc = &p->io->in[2], *dx = &p->io->out[0];
-    cpu_unit_kernel_of(p)->simd->silu_grad(dx->desc.type, cpu_at(dx, r.first), x->desc.type, cpu_at(x, r.first),
-                                           dy->desc.type, cpu_at(dy, r.first), acc->desc.type,
-                                           acc->desc.rank ? cpu_at(acc, r.first) : NULL, r.end - r.first);
+    f(dx->desc.type, cpu_at(dx, r.first), x->desc.type, cpu_at(x, r.first), dy->desc.type, cpu_at(dy, r.first),
+      acc->desc.type, acc->desc.rank ? cpu_at(acc, r.first) : NULL, r.end - r.first);
+}
+
+static void run_silu(const cpu_piece *p) {
+    run_map(p, cpu_unit_kernel_of(p)->simd->silu);
+}
+static void run_silu_grad(const cpu_piece *p) {
+    run_map_grad(p, cpu_unit_kernel_of(p)->simd->silu_grad);
+}
+static void run_gelu(const cpu_piece *p) {
+    run_map(p, cpu_unit_kernel_of(p)->simd->gelu);
+}
+static void run_gelu_grad(const cpu_piece *p) {
+    run_map_grad(p, cpu_unit_kernel_of(p)->simd->gelu_grad);
 }
 
 static void run_add(const cpu_piece *p) {
@@ -44,41 +52,6 @@ static void run_add(const cpu_piece *p) {
     const lm_operand *a = &p->io->in[0], *b = &p->io->in[1], *y = &p->io->out[0];
     cpu_unit_kernel_of(p)->simd->add(y->desc.type, cpu_at(y, r.first), a->desc.type, cpu_at(a, r.first), b->desc.type,
                                      cpu_at(b, r.first), r.end - r.first);
-}
-
-// Phi(x), the standard normal distribution; erfc keeps its digits far left.
-static float phi(float x) {
-    return 0.5f * erfcf(-0.70710678f * x);
-}
-
-static void run_gelu(const cpu_piece *p) {
-    const cpu_range r = elements_of(p);
-    const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
-    float x_buffer[CHUNK], y[CHUNK];
-    for (int64_t at = r.first; at < r.end; at += CHUNK) {
-        int64_t n = r.end - at < CHUNK ? r.end - at : CHUNK;
-        const float *x = cpu_floats(simd, &p->io->in[0], at, n, x_buffer);
-        for (int64_t i = 0; i < n; i++) y[i] = x[i] * phi(x[i]);
-        simd->convert(p->io->out[0].desc.type, cpu_at(&p->io->out[0], at), LM_F32, y, n);
-    }
-}
-
-// d gelu / dx = Phi(x) + x phi(x), phi the density
-static void run_gelu_grad(const cpu_piece *p) {
-    const cpu_range r = elements_of(p);
-    const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
-    const lm_operand *in = p->io->in, *out = &p->io->out[0];
-    float x_buffer[CHUNK], dy_buffer[CHUNK], acc_buffer[CHUNK], dx[CHUNK];
-    for (int64_t at = r.first; at < r.end; at += CHUNK) {
-        int64_t n = r.end - at < CHUNK ? r.end - at : CHUNK;
-        const float *x = cpu_floats(simd, &in[0], at, n, x_buffer), *dy = cpu_floats(simd, &in[1], at, n, dy_buffer);
-        const float *acc = in[2].desc.rank ? cpu_floats(simd, &in[2], at, n, acc_buffer) : NULL;
-        for (int64_t i = 0; i < n; i++) {
-            float slope = phi(x[i]) + x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]);
-            dx[i] = dy[i] * slope + (acc ? acc[i] : 0);
-        }
-        simd->convert(out->desc.type, cpu_at(out, at), LM_F32, dx, n);
-    }
 }
 
 static void run_mse_parts(const cpu_piece *p) {
