@@ -6,6 +6,7 @@
 #pragma once
 #include "base/status.h"
 #include "store/safetensors.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef struct lm_model_folder lm_model_folder; // holds parsed model.json
@@ -38,9 +39,11 @@ typedef struct lm_slot {
     int64_t offset;
 } lm_slot;
 lm_status lm_weights_load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block);
-// Only the slots found in the file are filled; the file may hold no others. *filled (count bools) says which.
+// Only the slots found in the file are filled; *filled (count bools) says which. The file may hold no others but those
+// that skip accepts (NULL: none).
+typedef bool (*lm_skip_fn)(const char *name);
 lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block,
-                               unsigned char *filled);
+                               unsigned char *filled, lm_skip_fn skip);
 // type: F32, F16, BF16 or I8 (which leaves tensors of less than two dimensions in F32). LM_MEDIA: can't be written.
 lm_status lm_weights_save(lm_error *e, const char *path, const lm_slot *slots, int count, const float *block,
                           lm_store_type type, const char *const *keys, const char *const *values, int metadata);

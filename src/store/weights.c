@@ -55,7 +55,7 @@ static lm_status load_slot(lm_error *e, const char *path, const lm_safetensors *
 }
 
 static lm_status load_slots(lm_error *e, const char *path, const lm_safetensors *s, const lm_slot *slots, int count,
-                            float *block, unsigned char *filled, bool *used) {
+                            float *block, unsigned char *filled, lm_skip_fn skip, bool *used) {
     for (int i = 0; i < count; i++) {
         const lm_stored *t = lm_safetensors_find(s, slots[i].name);
         if (filled) filled[i] = t != NULL;
@@ -64,19 +64,20 @@ static lm_status load_slots(lm_error *e, const char *path, const lm_safetensors 
         LM_TRY(load_slot(e, path, s, t, &slots[i], block + slots[i].offset));
         LM_TRY(mark_used(e, s, t, used));
     }
-    for (int i = 0; i < lm_safetensors_count(s); i++)
-        if (!used[i])
-            return lm_fail(e, LM_MODEL, "'%.200s': tensor '%.100s' is not one of the network's", path,
-                           lm_safetensors_at(s, i)->name);
+    for (int i = 0; i < lm_safetensors_count(s); i++) {
+        const char *name = lm_safetensors_at(s, i)->name;
+        if (!used[i] && !(skip && skip(name)))
+            return lm_fail(e, LM_MODEL, "'%.200s': tensor '%.100s' is not one of the network's", path, name);
+    }
     return LM_OK;
 }
 
 static lm_status load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block,
-                      unsigned char *filled) {
+                      unsigned char *filled, lm_skip_fn skip) {
     lm_safetensors *s;
     LM_TRY(lm_safetensors_open(e, path, &s));
     bool *used = lm_alloc_zero((size_t)lm_safetensors_count(s), sizeof *used);
-    lm_status status = used ? load_slots(e, path, s, slots, count, block, filled, used)
+    lm_status status = used ? load_slots(e, path, s, slots, count, block, filled, skip, used)
                             : lm_fail_memory(e, lm_safetensors_count(s), path);
     lm_free(used);
     lm_safetensors_free(&s);
@@ -84,12 +85,12 @@ static lm_status load(lm_error *e, const char *path, const lm_slot *slots, int c
 }
 
 lm_status lm_weights_load(lm_error *e, const char *path, const lm_slot *slots, int count, float *block) {
-    return load(e, path, slots, count, block, NULL);
+    return load(e, path, slots, count, block, NULL, NULL);
 }
 
 lm_status lm_weights_load_some(lm_error *e, const char *path, const lm_slot *slots, int count, float *block,
-                               unsigned char *filled) {
-    return load(e, path, slots, count, block, filled);
+                               unsigned char *filled, lm_skip_fn skip) {
+    return load(e, path, slots, count, block, filled, skip);
 }
 
 lm_status lm_weights_save(lm_error *e, const char *path, const lm_slot *slots, int count, const float *block,

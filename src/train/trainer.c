@@ -4,29 +4,10 @@
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-
-bool trainer_is_video(const lm_trainer *t) {
-    return !strcmp(t->cfg->stage, "video");
-}
-
-char *trainer_path(const lm_trainer *t, const char *name) {
-    return lm_format("%s/%s", t->cfg->out, name);
-}
-
-void trainer_log(const lm_trainer *t, const char *format, ...) {
-    if (!t->o.log) return;
-    char line[512];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
-    va_end(args);
-    t->o.log(t->o.user, line);
-}
 
 static double now(void) {
     struct timespec ts;
@@ -35,27 +16,6 @@ static double now(void) {
 }
 
 // ---- setting up ----
-
-lm_status trainer_network(lm_error *e, const lm_trainer *t, int clips, bool with_loss, bool train, train_network *out) {
-    *out = (train_network){.target = LM_NONE, .loss = LM_NONE};
-    lm_graph *g = out->graph = lm_graph_create(t->o.precision);
-    if (!g) return lm_fail_memory(e, 1e6, "the network");
-    if (train) lm_graph_train(g, trainer_is_video(t) ? lm_unet_is_inflation : NULL);
-    int64_t size = t->cfg->size, frames = t->batch.frames;
-    out->io = lm_unet_build(g, &t->net, clips, frames, size, size, LM_TEXT_TOKENS);
-    if (with_loss) {
-        out->target = lm_input(g, "target", LM_F32, clips, frames, size, size, t->net.out_channels);
-        out->loss = lm_mse(g, out->io.v, out->target);
-        lm_output(g, out->loss);
-    }
-    if (train) lm_graph_backward(g, out->loss);
-    return lm_plan_create(e, g, t->d, &out->plan);
-}
-
-void trainer_network_free(train_network *n) {
-    lm_plan_free(&n->plan);
-    lm_graph_free(&n->graph);
-}
 
 static lm_status check_shape(lm_error *e, const lm_trainer *t) {
     const lm_run_config *c = t->cfg;
@@ -78,9 +38,10 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         lm_free(path);
         LM_TRY(s);
     }
-    if (!trainer_is_video(t) && t->net.video)
-        return lm_fail(e, LM_USAGE,
-                       "the image stage can't start from a video network; give the image stage's weights as init");
+    if (!trainer_is_video(t) && t->net.video) { // its image layers alone
+        t->net.video = false;
+        t->net.cond_channels = 0;
+    }
     if (trainer_is_video(t) && !t->net.video) { // inflate
         t->net.video = true;
         t->net.cond_channels = 4;
@@ -202,19 +163,6 @@ static void tear_down(lm_trainer *t) {
 }
 
 // ---- one step ----
-
-lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b) {
-    size_t clips = (size_t)b->data.clips, width = (size_t)t->net.text_width;
-    size_t pixels = clips * (size_t)b->data.frames * (size_t)b->data.size * (size_t)b->data.size;
-    LM_TRY(
-        lm_text_cache_get_many(e, t->texts, (const char *const *)b->data.captions, b->data.clips, t->states, t->mask));
-    LM_TRY(lm_plan_write(e, n->plan, n->io.text, t->states, clips * LM_TEXT_TOKENS * width * sizeof(float)));
-    LM_TRY(lm_plan_write(e, n->plan, n->io.mask, t->mask, clips * LM_TEXT_TOKENS * sizeof(float)));
-    LM_TRY(lm_plan_write(e, n->plan, n->io.t, b->t, clips * sizeof(float)));
-    LM_TRY(lm_plan_write(e, n->plan, n->io.x, b->xt, pixels * 3 * sizeof(float)));
-    if (n->io.cond.id >= 0) LM_TRY(lm_plan_write(e, n->plan, n->io.cond, b->data.cond, pixels * 4 * sizeof(float)));
-    return lm_plan_write(e, n->plan, n->target, b->v, pixels * 3 * sizeof(float));
-}
 
 double trainer_rate(const lm_run_config *c, int64_t step) {
     double rate = fmin(1.0, (double)(step + 1) / (double)c->warmup);

@@ -242,9 +242,9 @@ static void test_weights(void **state) {
     expect_load(path, turned, 2, "tensor 'a' has the shape [2,2]; [4] is needed");
     expect_load(path, wide, 2, "tensor 'a' has the shape [2,2]; [2,3] is needed");
     block[8] = 7;
-    assert_status(&e, LM_OK, lm_weights_load_some(&e, path, slots, 3, block, filled));
+    assert_status(&e, LM_OK, lm_weights_load_some(&e, path, slots, 3, block, filled, NULL));
     assert_true(filled[0] == 1 && filled[1] == 1 && filled[2] == 0 && block[8] == 7);
-    assert_status(&e, LM_MODEL, lm_weights_load_some(&e, path, slots + 1, 2, block, filled));
+    assert_status(&e, LM_MODEL, lm_weights_load_some(&e, path, slots + 1, 2, block, filled, NULL));
     assert_message(&e, "tensor 'b' is not one of the network's");
     lm_free(path);
 }

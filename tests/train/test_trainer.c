@@ -338,6 +338,30 @@ static void test_not_a_number(void **state) {
     lm_free(init);
 }
 
+// The image stage takes a video model's image layers and leaves the inflation out: at rate 0 they come out as they
+// were.
+static void test_image_from_video(void **state) {
+    (void)state;
+    lm_error e = {0};
+    watch w = {0};
+    char *init = lm_format("init=%s/video", run.folder);
+    const char *set[] = {init, "learning_rate=0", NULL};
+    if (train(&e, "image-from-video", set, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    lm_safetensors *a = open_file("video", "model.safetensors"),
+                   *b = open_file("image-from-video", "model.safetensors");
+    assert_true(lm_safetensors_count(b) > 50 && lm_safetensors_count(b) < lm_safetensors_count(a));
+    for (int i = 0; i < lm_safetensors_count(b); i++) {
+        const lm_stored *x = lm_safetensors_at(b, i), *y = lm_safetensors_find(a, x->name);
+        assert_false(lm_unet_is_inflation(x->name));
+        assert_non_null(y);
+        assert_int_equal(x->bytes, y->bytes);
+        assert_memory_equal(x->data, y->data, x->bytes);
+    }
+    lm_safetensors_free(&a);
+    lm_safetensors_free(&b);
+    lm_free(init);
+}
+
 static void refuse(const char *out, const char *const *set, bool resume, lm_status status, const char *message) {
     lm_error e = {0};
     watch w = {0};
@@ -350,10 +374,9 @@ static void test_wrong_init(void **state) {
     (void)state;
     write_init("lacking", 3, 1);
     char *lacking = lm_format("init=%s/lacking", run.folder), *image = lm_format("init=%s/image", run.folder);
-    char *video = lm_format("init=%s/video", run.folder), *nowhere = lm_format("init=%s/nowhere", run.folder);
+    char *nowhere = lm_format("init=%s/nowhere", run.folder);
     refuse("x1", (const char *[]){lacking, NULL}, false, LM_MODEL, "has no tensor ");
     refuse("x1", (const char *[]){"stage=video", lacking, NULL}, false, LM_MODEL, "has no tensor ");
-    refuse("x1", (const char *[]){video, NULL}, false, LM_USAGE, "can't start from a video network");
     refuse("x1", (const char *[]){nowhere, NULL}, false, LM_MODEL, "nowhere/config.json");
     char *weights = in_run("lacking", "model.safetensors"), *shorter = in_run("lacking", "config.json");
     char *other = tiny_path(&run, "net.json"), *text = lm_format("text=%s/data", run.folder);
@@ -363,7 +386,6 @@ static void test_wrong_init(void **state) {
     refuse("x1", (const char *[]){image, text, NULL}, false, LM_MODEL, "data/config.json");
     lm_free(lacking);
     lm_free(image);
-    lm_free(video);
     lm_free(nowhere);
     lm_free(weights);
     lm_free(shorter);
@@ -449,11 +471,17 @@ static void test_unusual(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resume_image), cmocka_unit_test(test_resume_video),
-        cmocka_unit_test(test_metrics),      cmocka_unit_test(test_resume_finished),
-        cmocka_unit_test(test_outliers),     cmocka_unit_test(test_not_a_number),
-        cmocka_unit_test(test_wrong_init),   cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_damaged_checkpoint),
+        cmocka_unit_test(test_resume_image),
+        cmocka_unit_test(test_resume_video),
+        cmocka_unit_test(test_metrics),
+        cmocka_unit_test(test_resume_finished),
+        cmocka_unit_test(test_outliers),
+        cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_image_from_video),
+        cmocka_unit_test(test_wrong_init),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_unusual),
     };
     return cmocka_run_group_tests(tests, make, clean);
