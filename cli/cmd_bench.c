@@ -7,7 +7,7 @@ typedef struct settings {
     machine_settings machine;
     const char *rows;
     int repeat;
-    bool json, nodes;
+    bool json, nodes, trace_plan;
 } settings;
 
 #define AT(member) offsetof(settings, member)
@@ -16,6 +16,8 @@ static const option_row rows[] = {
      0},
     {"repeat", 0, OPTION_INT, AT(repeat), "N", "runs of each, after one that does not count (default: 5)", 1, 1000, 0},
     {"nodes", 0, OPTION_FLAG, AT(nodes), NULL, "a line for every node: its kernel and time", 0, 0, 0},
+    {"trace-plan", 0, OPTION_FLAG, AT(trace_plan), NULL, "the memory plan: every node's operands and where they lie", 0,
+     0, 0},
     {"json", 0, OPTION_FLAG, AT(json), NULL, "a line of JSON for every row", 0, 0, 0},
     OPTION_THREADS,
     OPTION_PRECISION,
@@ -35,7 +37,8 @@ static int run(const command *c, int argc, char **argv) {
     if (code != GO_ON) return code;
     lumiere_context *context = open_context(&s.machine, &code);
     if (!context) return code;
-    const lumiere_bench_options o = {.rows = s.rows, .repeat = s.repeat, .json = s.json, .nodes = s.nodes};
+    const lumiere_bench_options o = {
+        .rows = s.rows, .repeat = s.repeat, .json = s.json, .nodes = s.nodes, .trace_plan = s.trace_plan};
     lumiere_status status = lumiere_bench(context, &o, on_line, NULL);
     code = status == LUMIERE_OK ? 0 : report_failure(context, status);
     lumiere_context_free(&context);

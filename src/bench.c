@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct report {
@@ -93,6 +94,22 @@ static void print_nodes(const report *r, const lm_plan *p) {
     }
 }
 
+// The memory plan, a line a node: inputs, outputs and where they lie.
+static lm_status print_plan(lm_error *e, const report *r, const lm_plan *p) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (f) lm_plan_print(p, f);
+    lm_status status = f && !fclose(f) ? LM_OK : lm_fail_memory(e, 1e5, "the plan's text");
+    for (char *line = status == LM_OK ? text : NULL, *next; line && *line; line = next) {
+        next = strchr(line, '\n');
+        if (next) *next++ = 0;
+        r->line(r->user, line);
+    }
+    free(text);
+    return status;
+}
+
 static json_t *nodes_json(const lm_plan *p) {
     json_t *list = json_array();
     for (int i = 0; i < lm_plan_nodes(p); i++) {
@@ -139,7 +156,7 @@ static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
         say(r, "  none of %d nodes ran on the reference device", nodes);
     LM_TRY(print_kernels(e, r, row->plan));
     if (r->o->nodes) print_nodes(r, row->plan);
-    return LM_OK;
+    return r->o->trace_plan ? print_plan(e, r, row->plan) : LM_OK;
 }
 
 // The largest of all measurements counts: another program may have had the processor during one.

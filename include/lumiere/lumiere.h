@@ -136,6 +136,7 @@ typedef struct lumiere_bench_options {
     const char *rows; // "forward,image,video"
     int repeat;
     bool json, nodes; // nodes: a line a node
+    bool trace_plan;  // the memory plan as well: a line a node with its operands' shapes and places
 } lumiere_bench_options;
 LUMIERE_API lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
                                          void (*line)(void *user, const char *text), void *user);
