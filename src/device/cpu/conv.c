@@ -46,6 +46,7 @@ enum { PACK_CHANNELS = 64 };
 
 typedef struct pack_job {
     const packed_weights *to;
+    const cpu_simd *simd;
     bool flipped;
     const float *weights;
 } pack_job;
@@ -56,14 +57,14 @@ static void pack_piece(void *context, int64_t piece, int thread) {
     const conv_layout *l = &j->to->layout;
     const int64_t first = piece * PACK_CHANNELS, rest = l->size[0] - first;
     const int64_t last = first + (rest < PACK_CHANNELS ? rest : PACK_CHANNELS);
-    conv_layout_pack(l, j->flipped, j->weights, first, last, j->to->data);
+    conv_layout_pack(l, j->simd, j->flipped, j->weights, first, last, j->to->data);
 }
 
 static lm_status pack_conv(lm_error *e, cpu_kernel *base, const lm_io *io) {
     (void)e;
     const conv_kernel *k = (const conv_kernel *)base;
     for (int i = 0; i < k->packs; i++) {
-        pack_job job = {&k->pack[i], k->form.flipped, io->in[1].data};
+        pack_job job = {&k->pack[i], k->simd, k->form.flipped, io->in[1].data};
         lm_pool_run(k->pool, (k->pack[i].layout.size[0] + PACK_CHANNELS - 1) / PACK_CHANNELS, pack_piece, &job);
     }
     return LM_OK;

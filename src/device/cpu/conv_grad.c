@@ -51,7 +51,7 @@ static void run_unpack(const cpu_piece *p) {
     const grad_kernel *k = (const grad_kernel *)p->kernel;
     const int64_t first = p->index * UNPACK_CHANNELS, last = first + UNPACK_CHANNELS;
     const int64_t end = last < k->form.co ? last : k->form.co;
-    conv_layout_unpack(&k->layout, p->shared, first, end, p->io->out[0].data);
+    conv_layout_unpack(&k->layout, k->simd, p->shared, first, end, p->io->out[0].data);
     if (k->bias)
         memcpy((float *)p->io->out[1].data + first, (const float *)p->shared + k->weights + first,
                (size_t)(end - first) * sizeof(float));

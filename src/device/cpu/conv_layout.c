@@ -15,6 +15,27 @@ static int64_t place(const dnnl_blocking_desc_t *b, int dim, int64_t index) {
     return at + index * b->strides[dim];
 }
 
+// The most elements, a power of two, such that every group of so many has terms a constant step apart.
+static int constant_run(const int64_t *term, int64_t n, int64_t step) {
+    int run = 16;
+    for (int64_t i = 1; i < n; i++)
+        while (run > 1 && i % run && term[i] != term[i - 1] + step) run /= 2;
+    return run;
+}
+
+static void find_vectors(conv_layout *l) {
+    const int64_t *term[2] = {l->term, l->term + l->size[0]};
+    for (int along = 0; along < 2; along++)
+        for (int pair = 1; pair <= (l->type == LM_BF16 ? 2 : 1); pair++) {
+            const int lanes = constant_run(term[along], l->size[along], pair);
+            if (lanes <= l->lanes || (pair == 2 && constant_run(term[!along], l->size[!along], 1) < 2)) continue;
+            l->along = along;
+            l->pair = pair;
+            l->lanes = lanes;
+        }
+    if (l->lanes < 4 || l->size[2] * l->size[3] > CPU_PACK_TAPS) l->lanes = 0;
+}
+
 lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout *out) {
     *out = (conv_layout){.bytes = dnnl_memory_desc_get_size(md), .type = md->data_type == dnnl_bf16 ? LM_BF16 : LM_F32};
     if (md->format_kind != dnnl_blocked || md->ndims != 4 || md->offset0 != 0 || md->extra.flags != 0)
@@ -30,6 +51,7 @@ lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout 
     out->plain = md->format_desc.blocking.inner_nblks == 0;
     int64_t dense = 1;
     for (int d = 3; d >= 0; dense *= size[d--]) out->plain &= size[d] == 1 || stride[d] == dense;
+    find_vectors(out);
     return LM_OK;
 }
 
@@ -104,16 +126,40 @@ static bool next_tile(const conv_layout *l, int64_t last, tile *t) {
     return true;
 }
 
-void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, int64_t first, int64_t last,
-                      void *packed) {
+// The job of moving output channels [first, last); tap_term has room for CPU_PACK_TAPS.
+static cpu_pack_job job_of(const conv_layout *l, bool flipped, int64_t first, int64_t last, int64_t *tap_term) {
+    const plain_place p = place_plain(l, flipped);
+    const int64_t *term[2] = {l->term, l->term + l->size[0]}, *th = term[1] + l->size[1], *tw = th + l->size[2];
+    const int64_t taps = l->size[2] * l->size[3], from[2] = {first, 0}, to[2] = {last, l->size[1]};
+    for (int64_t t = 0; t < taps; t++) tap_term[flipped ? taps - 1 - t : t] = th[t / l->size[3]] + tw[t % l->size[3]];
+    const int v = l->along, other = !l->along;
+    return (cpu_pack_job){l->type, l->pair,     from[v],         to[v],   from[other], to[other],
+                          taps,    p.stride[v], p.stride[other], term[v], term[other], tap_term};
+}
+
+void conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
+                      int64_t last, void *packed) {
+    if (l->lanes >= simd->lanes) {
+        int64_t tap_term[CPU_PACK_TAPS];
+        const cpu_pack_job job = job_of(l, flipped, first, last, tap_term);
+        simd->pack(&job, plain, packed);
+        return;
+    }
     const plain_place p = place_plain(l, flipped);
     for (tile t = {.o = first}; next_tile(l, last, &t);) pack_tile(l, &p, &t, plain, packed);
 }
 
-void conv_layout_unpack(const conv_layout *l, const float *packed, int64_t first, int64_t last, float *plain) {
+void conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
+                        float *plain) {
     const int64_t each = l->size[1] * l->size[2] * l->size[3];
     if (l->plain) {
         memcpy(plain + first * each, packed + first * each, (size_t)((last - first) * each) * sizeof *plain);
+        return;
+    }
+    if (l->lanes >= simd->lanes) {
+        int64_t tap_term[CPU_PACK_TAPS];
+        const cpu_pack_job job = job_of(l, false, first, last, tap_term);
+        simd->unpack(&job, packed, plain);
         return;
     }
     const plain_place p = place_plain(l, false);

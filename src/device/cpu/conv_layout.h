@@ -1,6 +1,7 @@
 // Weights between PyTorch's [O,I,h,w] and the blocked layouts that oneDNN's primitives choose. Private to device/cpu.
 #pragma once
 #include "device/cpu/conv_cut.h"
+#include "device/cpu/simd_table.h"
 #include <dnnl.h>
 
 // In a blocked layout an element's place is a sum of one term a dimension.
@@ -10,12 +11,16 @@ typedef struct conv_layout {
     size_t bytes;    // of the whole layout, padding included
     lm_dtype type;
     bool plain; // it is [O,I,h,w] itself
+    // How vectors may move it: along dimension `along` (0 or 1), `lanes` of them at a time (0: not at all), with the
+    // other dimension's elements in pairs (2) or not (1).
+    int along, lanes, pair;
 } conv_layout;
 
 lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout *out);
 void conv_layout_free(conv_layout *l);
 // Both take output channels [first, last). flipped: plain is [I,O,h,w] and turned by 180 degrees. Padding is left
 // alone.
-void conv_layout_pack(const conv_layout *l, bool flipped, const float *plain, int64_t first, int64_t last,
-                      void *packed);
-void conv_layout_unpack(const conv_layout *l, const float *packed, int64_t first, int64_t last, float *plain); // of F32
+void conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
+                      int64_t last, void *packed);
+void conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
+                        float *plain); // of F32

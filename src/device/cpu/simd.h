@@ -111,24 +111,30 @@ INLINE vf v_from_bf16(vh h) {
 #endif
 }
 
+// As bf16 in the upper halves; the lower ones are of no use.
+INLINE vu v_bf16_bits(vf x) {
+    const vu u = (vu)x, rounded = u + 0x7fff + (u >> 16 & 1);
+#if VL == 16
+    const __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
+    return (vu)_mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u, _mm512_set1_epi32(0x400000));
+#else
+    const vu ordered = (vu)(x == x);
+    return (ordered & rounded) | (~ordered & (u | 0x400000));
+#endif
+}
+
 INLINE vh v_to_bf16(vf x) {
-    vu u = (vu)x, rounded = u + 0x7fff + (u >> 16 & 1); // in the upper halves
+    const vu bits = v_bf16_bits(x);
 #if VL == 16
     // A word permutation, because vpmovdw, above all to memory, is slow on Zen 4.
     const __m512i upper = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 29, 27, 25, 23, 21, 19,
                                            17, 15, 13, 11, 9, 7, 5, 3, 1);
-    __mmask16 nan = _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q);
-    __m512i h = _mm512_mask_or_epi32((__m512i)rounded, nan, (__m512i)u, _mm512_set1_epi32(0x400000));
-    return (vh)_mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, h));
-#else
-    vu ordered = (vu)(x == x);
-    rounded = ((ordered & rounded) | (~ordered & (u | 0x400000))) >> 16;
-#if VL == 8
-    __m256i pairs = _mm256_packus_epi32((__m256i)rounded, (__m256i)rounded);
+    return (vh)_mm512_castsi512_si256(_mm512_permutexvar_epi16(upper, (__m512i)bits));
+#elif VL == 8
+    __m256i pairs = _mm256_packus_epi32((__m256i)(bits >> 16), (__m256i)(bits >> 16));
     return (vh)_mm256_castsi256_si128(_mm256_permute4x64_epi64(pairs, 0x08));
 #else
-    return __builtin_convertvector(rounded, vh);
-#endif
+    return __builtin_convertvector(bits >> 16, vh);
 #endif
 }
 

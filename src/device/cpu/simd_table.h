@@ -61,6 +61,17 @@ static inline int64_t cpu_attention_scratch(int64_t keys, int64_t head_dim, bool
                     : head_dim * n + n * d + r * n + 2 * r * d + r;
 }
 
+// Weights [v, v_end) x [p, p_end) x taps between a plain array and a blocked layout that gives VL neighbours along one
+// of the channel dimensions, v, constant steps. Plain element (v, p, tap) is at v v_stride + p p_stride + tap; packed,
+// at the sum of the terms.
+enum { CPU_PACK_TAPS = 72 }; // at most
+typedef struct cpu_pack_job {
+    lm_dtype type; // of the packed array
+    int pair;      // 2: p even and p + 1 alternate as v goes on, in bf16. 1: the v follow each other
+    int64_t v, v_end, p, p_end, taps, v_stride, p_stride;
+    const int64_t *v_term, *p_term, *tap_term;
+} cpu_pack_job;
+
 // Per-element arithmetic over n elements; operands of any of the two types. acc may be NULL, or the result's own
 // memory.
 typedef void (*cpu_map)(lm_dtype y_type, void *y, lm_dtype x_type, const void *x, int64_t n);
@@ -72,6 +83,9 @@ typedef struct cpu_simd {
     void (*norm_grad)(const cpu_norm_job *j);
     void (*attention)(const cpu_attention_job *j);
     void (*attention_grad)(const cpu_attention_job *j);
+    int lanes; // VL
+    void (*pack)(const cpu_pack_job *j, const float *plain, void *packed);
+    void (*unpack)(const cpu_pack_job *j, const float *packed, float *plain); // of F32
     void (*convert)(lm_dtype to_type, void *to, lm_dtype from_type, const void *from, int64_t n);
     void (*add)(lm_dtype type, void *y, lm_dtype a_type, const void *a, lm_dtype b_type, const void *b, int64_t n);
     cpu_map silu, gelu;
