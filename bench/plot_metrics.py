@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws metrics.csv files of `lumiere train` as one SVG: running loss (thin) and validation loss (dots) over samples.
+"""Draws metrics.csv files of `lumiere train` as one SVG: running loss (thin) and validation loss (dots) over time.
 
     bench/plot_metrics.py docs/training.svg NAME=metrics.csv [NAME=metrics.csv ...]
 
@@ -22,12 +22,12 @@ def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     runs = [(a.split("=", 1)[0], read(a.split("=", 1)[1])) for a in sys.argv[2:]]
-    total = sum(rows[-1]["samples"] for _, rows in runs)
+    total = sum(rows[-1]["seconds"] for _, rows in runs)
     values = [v for _, rows in runs for r in rows for v in (r["loss"], r["validation_loss"]) if v]
     low, high = math.log10(min(values) * 0.95), math.log10(min(max(values), 0.6) * 1.05)
 
-    def x(samples):
-        return LEFT + (WIDTH - LEFT - 20) * samples / total
+    def x(seconds):
+        return LEFT + (WIDTH - LEFT - 20) * seconds / total
 
     def y(loss):
         return TOP + (HEIGHT - TOP - BOTTOM) * (high - min(max(math.log10(loss), low), high)) / (high - low)
@@ -41,18 +41,18 @@ def main():
     start = 0
     for i, (name, rows) in enumerate(runs):
         colour = COLOURS[i % len(COLOURS)]
-        line = " ".join(f'{x(start + r["samples"]):.1f},{y(r["loss"]):.1f}' for r in rows)
+        line = " ".join(f'{x(start + r["seconds"]):.1f},{y(r["loss"]):.1f}' for r in rows)
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-opacity="0.45"/>')
         for r in rows:
             if r["validation_loss"]:
-                out.append(f'<circle cx="{x(start + r["samples"]):.1f}" cy="{y(r["validation_loss"]):.1f}" r="3" fill="{colour}"/>')
+                out.append(f'<circle cx="{x(start + r["seconds"]):.1f}" cy="{y(r["validation_loss"]):.1f}" r="3" fill="{colour}"/>')
         last = rows[-1]
         out.append(f'<text x="{x(start) + 6:.1f}" y="{TOP - 12 + 14 * (i % 2)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
                    f'{last["seconds"] / 60:.0f} min</text>')
         if start:
             out.append(f'<line x1="{x(start):.1f}" x2="{x(start):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="4"/>')
-        start += last["samples"]
-    out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">samples (log of the v-loss upwards; dots: validation)</text></svg>')
+        start += last["seconds"]
+    out.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">time, {total / 60:.0f} minutes in all (log of the v-loss upwards; dots: validation)</text></svg>')
     with open(sys.argv[1], "w") as f:
         f.write("\n".join(out) + "\n")
 
