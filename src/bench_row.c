@@ -1,5 +1,6 @@
 #include "bench_row.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "train/born.h"
@@ -156,9 +157,9 @@ static lm_status time_runs(lm_error *e, bench_row *row, int repeat) {
     if (!times) return lm_fail_memory(e, (double)repeat * sizeof *times, "the times");
     lm_status status = run_once(e, row);
     for (int i = 0; i < repeat && status == LM_OK; i++) {
-        double start = seconds_now();
+        double start = lm_seconds();
         status = run_once(e, row);
-        times[i] = seconds_now() - start;
+        times[i] = lm_seconds() - start;
     }
     if (status == LM_OK) {
         qsort(times, (size_t)repeat, sizeof *times, by_value);

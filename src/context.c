@@ -5,16 +5,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 const char *lumiere_version(void) {
     return LUMIERE_VERSION;
-}
-
-double seconds_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e) {

@@ -70,4 +70,3 @@ uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int hei
 
 // Floating-point operations a second that this device reaches in a 3x3 convolution of the context's precision.
 lm_status measure_speed(lm_error *e, lumiere_context *c, double *out);
-double seconds_now(void); // of a monotonic clock

@@ -1,6 +1,7 @@
 // Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames.
 #include "context.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "diffusion/guidance.h"
 #include "diffusion/sampler.h"
@@ -114,7 +115,7 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
         to_frames(g, x0, &g->preview.clip);
         preview = &g->preview;
     }
-    double left = (seconds_now() - g->started) / step * (steps - step);
+    double left = (lm_seconds() - g->started) / step * (steps - step);
     return g->o->progress(g->o->user, step, steps, left, preview);
 }
 
@@ -130,7 +131,7 @@ static lm_status sample(lm_error *e, generation *g) {
         .progress = report_step,
         .user = g,
     };
-    g->started = seconds_now();
+    g->started = lm_seconds();
     lm_noise_fill(g->x, r->run_frames, g->count / r->run_frames, r->seed, r->clip, 0);
     return lm_sample(e, &sampler, g->x, g->count);
 }

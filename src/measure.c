@@ -1,6 +1,7 @@
 // How fast this machine is: a convolution as the networks have them, timed.
 #include "context.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -36,9 +37,9 @@ static lm_status probe_make(lm_error *e, lumiere_context *c, probe *p) {
 static lm_status probe_time(lm_error *e, probe *p, double *seconds) {
     *seconds = 1e9;
     for (int i = 0; i < 4; i++) {
-        double start = seconds_now();
+        double start = lm_seconds();
         LM_TRY(lm_plan_run(e, p->plan));
-        double took = seconds_now() - start;
+        double took = lm_seconds() - start;
         if (took < *seconds) *seconds = took;
         if (took > 0.5) break;
     }

@@ -1,10 +1,10 @@
 #include "peak.h"
 
+#include "base/clock.h"
 #include "base/threads.h"
 
 #include <math.h>
 #include <stdbool.h>
-#include <time.h>
 
 // Ten accumulators hide the latency of a fused multiply-add; each instruction is repeated for ten registers.
 enum { ROUNDS = 200000, REGISTERS = 10 };
@@ -62,12 +62,6 @@ static void run_loop(void *context, int64_t piece, int thread) {
     ((peak_loop *)context)[0]();
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 lm_status lm_peak_measure(lm_error *e, int threads, lm_dtype type, double *out, lm_dtype *of) {
     lm_pool *pool = NULL;
     LM_TRY(lm_pool_create(e, threads, &pool));
@@ -76,9 +70,9 @@ lm_status lm_peak_measure(lm_error *e, int threads, lm_dtype type, double *out, 
     *out = 0;
     double operations = loop() * (double)pieces;
     for (int i = 0; i < 20; i++) {
-        double start = now();
+        double start = lm_seconds();
         lm_pool_run(pool, pieces, run_loop, &loop);
-        *out = fmax(*out, operations / (now() - start));
+        *out = fmax(*out, operations / (lm_seconds() - start));
     }
     lm_pool_free(&pool);
     return LM_OK;

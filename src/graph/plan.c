@@ -1,7 +1,8 @@
 #include "graph/plan_internal.h"
 
+#include "base/clock.h"
+
 #include <string.h>
-#include <time.h>
 
 // A node is live when an output of it is read by a live node, kept, or a parameter's gradient.
 static bool mark_live(const lm_graph *g, unsigned char *live_node, unsigned char *live_value) {
@@ -178,21 +179,15 @@ lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t by
     return p->d->backend->download(e, p->d, to, from, bytes);
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 lm_status lm_plan_run(lm_error *e, lm_plan *p) {
     if ((!p->params && p->g->param_count) || (!p->grads && p->g->grad_elements))
         return lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
     for (int i = 0, n; i < p->node_count; i += n) {
         for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
         }
-        double start = p->profile ? now() : 0;
+        double start = p->profile ? lm_seconds() : 0;
         LM_TRY(p->d->backend->run(e, p->d, p->calls + i, n, p->workspace, p->weights_version));
-        if (p->profile) p->nodes[i].seconds = now() - start;
+        if (p->profile) p->nodes[i].seconds = lm_seconds() - start;
     }
     return LM_OK;
 }

@@ -97,8 +97,13 @@ int lm_dataset_animated(const lm_dataset *d, lm_split split) {
     return d->parts[split].animated_count;
 }
 
+typedef struct drawing {
+    lm_scene scene;
+    bool says_motion;
+} drawing;
+
 // The order of the draws is part of what a seed means.
-static lm_scene draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_stream *random) {
+static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_stream *random) {
     const part *p = &d->parts[o->split];
     bool animated = o->frames > 1 && lm_stream_uniform(random) < 0.7 && p->animated_count > 0;
     int index =
@@ -109,12 +114,18 @@ static lm_scene draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_st
     if (lm_stream_uniform(random) < o->color_share) s.color = 1 + (int)lm_stream_below(random, LM_COLORS - 1);
     s.first = (int)lm_stream_below(random, LM_MOMENTS - o->frames + 1);
     if (!moved) s.offset = (int)lm_stream_below(random, s.sprite->frames);
-    return s;
+    bool told_still =
+        o->frames == 1 && moved && o->motion_caption_share > 0 && lm_stream_uniform(random) < o->motion_caption_share;
+    if (told_still) {
+        double late = lm_stream_uniform(random);
+        s.first = (int)(LM_MOMENTS * late * late);
+    }
+    return (drawing){s, o->frames > 1 || told_still};
 }
 
-static char *draw_caption(const lm_batch_options *o, const lm_scene *s, lm_stream *random, lm_stream *dropout) {
+static char *draw_caption(const lm_batch_options *o, const drawing *d, lm_stream *random, lm_stream *dropout) {
     if (lm_stream_uniform(dropout) < o->caption_dropout) return lm_strdup("");
-    return lm_caption_compose(s->sprite, o->frames > 1 ? s->motion : 0, s->color, random);
+    return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, random);
 }
 
 static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, float *scratch,
@@ -125,11 +136,11 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
         lm_stream random = {.seed = o->seed, .purpose = LM_FOR_DATA, .item = item, .step = step};
         lm_stream dropout = {.seed = o->seed, .purpose = LM_FOR_DROPOUT, .item = item, .step = step};
         lm_stream masks = {.seed = o->seed, .purpose = LM_FOR_CONDITION, .item = item, .step = step};
-        lm_scene scene = draw_scene(d, o, &random);
-        b->captions[i] = draw_caption(o, &scene, &random, &dropout);
+        drawing drawn = draw_scene(d, o, &random);
+        b->captions[i] = draw_caption(o, &drawn, &random, &dropout);
         if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
         float *x0 = b->x0 + (size_t)i * pixels * 3;
-        lm_scene_render(&scene, b->frames, b->size, scratch, x0);
+        lm_scene_render(&drawn.scene, b->frames, b->size, scratch, x0);
         if (!o->condition) continue;
         lm_condition c = lm_condition_draw(&masks, b->size);
         lm_condition_apply(&c, x0, b->frames, b->size, b->cond + (size_t)i * pixels * 4);
@@ -146,9 +157,12 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
         return lm_fail(e, LM_USAGE, "a batch of %d clips; it must have 1 to 65536", o->clips);
     if (o->frames < 1 || o->frames > LM_MOMENTS)
         return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
-    if (!is_share(o->motion_share) || !is_share(o->color_share) || !is_share(o->caption_dropout))
-        return lm_fail(e, LM_USAGE, "motion_share %g, color_share %g and caption_dropout %g must be from 0 to 1",
-                       o->motion_share, o->color_share, o->caption_dropout);
+    if (!is_share(o->motion_share) || !is_share(o->motion_caption_share) || !is_share(o->color_share) ||
+        !is_share(o->caption_dropout))
+        return lm_fail(e, LM_USAGE,
+                       "motion_share %g, motion_caption_share %g, color_share %g and caption_dropout %g must be from "
+                       "0 to 1",
+                       o->motion_share, o->motion_caption_share, o->color_share, o->caption_dropout);
     if (d->parts[o->split].count == 0)
         return lm_fail(e, LM_MEDIA, "the training data has no sprite for %s; add more subjects",
                        o->split == LM_SPLIT_TRAIN ? "training" : "validation");

@@ -23,11 +23,13 @@ int lm_dataset_animated(const lm_dataset *d, lm_split split);
 
 typedef struct lm_batch_options {
     lm_split split;
-    int clips, frames;      // frames 1: the image stage
-    double motion_share;    // share of pictures moved or scaled
-    double color_share;     // share on a coloured background
-    double caption_dropout; // share of captions left empty (classifier-free guidance)
-    bool condition;         // make the 4-channel condition as well
+    int clips, frames;           // frames 1: the image stage
+    double motion_share;         // share of pictures moved or scaled
+    double motion_caption_share; // frames 1: share of those whose caption names the motion; they show early moments
+                                 // more often than late ones, so that a motion and its reverse differ in a still too
+    double color_share;          // share on a coloured background
+    double caption_dropout;      // share of captions left empty (classifier-free guidance)
+    bool condition;              // make the 4-channel condition as well
     uint64_t seed;
     int first; // number of the batch's first clip: what clip i is, is drawn from (seed, first + i, step)
 } lm_batch_options;

@@ -48,6 +48,8 @@ static const struct key {
     {"caption_dropout", KEY_NUMBER, AT(caption_dropout), 0, 1, 0.1, "", "share of captions left empty, for guidance"},
     {"motion_share", KEY_NUMBER, AT(motion_share), 0, 1, 0.5, "",
      "share of sprites moved or scaled; begin a training with 0"},
+    {"motion_caption_share", KEY_NUMBER, AT(motion_caption_share), 0, 1, 0, "",
+     "image stage: share of the moved stills whose caption names the motion"},
     {"color_share", KEY_NUMBER, AT(color_share), 0, 1, 0.5, "", "share of sprites on a coloured background"},
     {"seed", KEY_WHOLE, AT(seed), 0, 9e15, 0, "", "of weights, data and noise"},
     {"checkpoint_minutes", KEY_NUMBER, AT(checkpoint_minutes), 0.01, 1e6, 10, "", "minutes between checkpoints"},

@@ -1,5 +1,6 @@
 #include "train/trainer_internal.h"
 
+#include "base/clock.h"
 #include "base/memory.h"
 
 #include <errno.h>
@@ -7,13 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
-
-static double now(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 // ---- setting up ----
 
@@ -60,6 +54,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .clips = (int)c->batch,
                                   .frames = trainer_is_video(t) ? (int)c->frames : 1,
                                   .motion_share = c->motion_share,
+                                  .motion_caption_share = c->motion_caption_share,
                                   .color_share = c->color_share,
                                   .caption_dropout = c->caption_dropout,
                                   .condition = trainer_is_video(t),
@@ -252,7 +247,7 @@ static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
 
 static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
     const lm_run_config *c = t->cfg;
-    double start = now() - t->seconds, saved = now(), begun = now();
+    double start = lm_seconds() - t->seconds, saved = lm_seconds(), begun = lm_seconds();
     int64_t first = t->step;
     bool go = true;
     if (t->step >= c->steps) return trainer_save(e, t); // a run killed while it wrote its last files
@@ -263,15 +258,15 @@ static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
         lm_status s = take_step(e, t, &b, &row);
         lm_train_batch_free(&b);
         LM_TRY(s);
-        row.seconds = t->seconds = now() - start;
+        row.seconds = t->seconds = lm_seconds() - start;
         LM_TRY(report(e, t, &row));
-        double left = (now() - begun) / (double)(t->step - first) * (double)(c->steps - t->step);
+        double left = (lm_seconds() - begun) / (double)(t->step - first) * (double)(c->steps - t->step);
         if (t->o.progress) go = t->o.progress(t->o.user, t->step, c->steps, t->loss_mean, left);
         if (!go || t->step == c->steps || every(t->step, c->checkpoint_steps) ||
-            now() - saved > 60 * c->checkpoint_minutes) {
-            t->seconds = now() - start;
+            lm_seconds() - saved > 60 * c->checkpoint_minutes) {
+            t->seconds = lm_seconds() - start;
             LM_TRY(trainer_save(e, t));
-            saved = now();
+            saved = lm_seconds();
         }
     }
     if (go) return LM_OK;

@@ -233,6 +233,39 @@ static void test_shares(void **state) {
     lm_dataset_free(&d);
 }
 
+// Stills of a motion that the caption names show its beginning more often than its end.
+static void test_named_motions_of_stills(void **state) {
+    (void)state;
+    enum { DRAWS = 6000, SIDE = 32 };
+    lm_dataset *d = open_shard(SIDE);
+    lm_batch_options o = {.split = LM_SPLIT_TRAIN,
+                          .clips = DRAWS,
+                          .frames = 1,
+                          .motion_share = 1,
+                          .motion_caption_share = 0.5,
+                          .seed = 3};
+    lm_batch b = draw(d, &o, 0);
+    int named = 0, right = 0, left_half = 0;
+    for (int i = 0; i < DRAWS; i++) {
+        const float *x0 = b.x0 + i * SIDE * SIDE * 3;
+        named += names_a_motion(b.captions[i]);
+        if (!strstr(b.captions[i], "from left to right")) continue;
+        double left = 0, all = 0; // what differs from the background, white here
+        for (int j = 0; j < SIDE * SIDE; j++) {
+            double off = 3 - (x0[3 * j] + x0[3 * j + 1] + x0[3 * j + 2]);
+            all += off;
+            left += j % SIDE < SIDE / 2 ? off : 0;
+        }
+        right++;
+        left_half += left > all / 2;
+    }
+    check_share("named motions", named, DRAWS, 0.5);
+    assert_true(right > 150);
+    check_share("left halves", left_half, right, sqrt(0.5)); // moment 80 u^2 lies in the first half
+    lm_batch_free(&b);
+    lm_dataset_free(&d);
+}
+
 static void test_pictures_without_motion_are_centred(void **state) {
     (void)state;
     lm_dataset *d = open_shard(64);
@@ -429,6 +462,7 @@ int main(void) {
         cmocka_unit_test(test_batches_are_functions_of_the_step),
         cmocka_unit_test(test_clips_are_drawn_one_by_one),
         cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_named_motions_of_stills),
         cmocka_unit_test(test_pictures_without_motion_are_centred),
         cmocka_unit_test(test_validation_split_is_that_of_the_specification),
         cmocka_unit_test(test_folder_of_pairs),

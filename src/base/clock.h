@@ -1,0 +1,4 @@
+// Time that only runs forward.
+#pragma once
+
+double lm_seconds(void); // since some fixed moment
