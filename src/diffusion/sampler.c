@@ -41,6 +41,18 @@ static void ddim_step(lm_level from, lm_level to, float *x, const float *x0, int
     for (int64_t i = 0; i < n; i++) x[i] = a2 * x0[i] + s2 * ((x[i] - a * x0[i]) / s);
 }
 
+bool lm_ddim_step(double t, double next, float clamp, float *x, float *v, int64_t n) {
+    lm_v_to_x0(lm_level_at(t), x, v, n, v);
+    if (!all_finite(v, n)) return false;
+    lm_clamp(v, n, clamp);
+    ddim_step(lm_level_at(t), lm_level_at(next), x, v, n);
+    return true;
+}
+
+double lm_step_time(double t_start, double t_end, int i, int steps) {
+    return i == steps ? t_end : t_start + (t_end - t_start) * i / steps;
+}
+
 // x_next = (sigma' / sigma) x - alpha' (exp(-h) - 1) D, D = (1 + 1 / 2r) x0 - (1 / 2r) x0_last, r = h_last / h.
 // The first step and the one to sigma' = 0, where h is infinite, have D = x0.
 static void dpmpp_step(lm_level from, lm_level to, float *x, int64_t n, sample_state *m) {
@@ -57,9 +69,8 @@ static void dpmpp_step(lm_level from, lm_level to, float *x, int64_t n, sample_s
 
 static lm_status run_steps(lm_error *e, const lm_sampler *s, float *x, int64_t n, sample_state *m) {
     for (int i = 0; i < s->steps; i++) {
-        double span = s->t_end - s->t_start;
-        double t = s->t_start + span * i / s->steps;
-        double next = i + 1 == s->steps ? s->t_end : s->t_start + span * (i + 1) / s->steps;
+        double t = lm_step_time(s->t_start, s->t_end, i, s->steps);
+        double next = lm_step_time(s->t_start, s->t_end, i + 1, s->steps);
         LM_TRY(predict_x0(e, s, i, t, x, n, m));
         if (s->kind == LM_SAMPLER_DDIM)
             ddim_step(lm_level_at(t), lm_level_at(next), x, m->x0, n);

@@ -26,3 +26,9 @@ typedef struct lm_sampler {
 // a prediction is not finite. Takes lm_sample_bytes(n) of memory.
 lm_status lm_sample(lm_error *e, const lm_sampler *s, float *x, int64_t n);
 uint64_t lm_sample_bytes(int64_t n);
+
+// One step of DDIM for n floats on their own, as lm_sample takes it: x at time t becomes x at time next, and v, the
+// prediction at t, becomes the clean values, clamped to [-clamp, clamp]. false when a prediction is not finite.
+bool lm_ddim_step(double t, double next, float clamp, float *x, float *v, int64_t n);
+// Time at which step i of `steps` begins (i = steps: where the last one ends), from t_start to t_end evenly.
+double lm_step_time(double t_start, double t_end, int i, int steps);

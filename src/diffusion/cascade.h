@@ -1,0 +1,15 @@
+// What joins super-resolution to the network before it: the clip that is given is enlarged fourfold and gets some
+// noise, of a level that the network is told (noise conditioning augmentation: Ho et al., arXiv 2106.15282, section 4).
+// Pictures are [height, width, 3] floats.
+#pragma once
+#include "diffusion/schedule.h"
+
+enum { LM_ENLARGEMENT = 4 };
+
+// in [4 height, 4 width, 3] -> out [height, width, 3], means of areas of 4 x 4.
+void lm_reduce(const float *in, int height, int width, float *out);
+// A part of the picture in [height, width, 3] enlarged fourfold: out [rows, columns, 3] begins at row `top` and column
+// `left` of the enlarged picture. Bilinear between pixels' centres, edges repeated (PyTorch: align_corners=False).
+void lm_enlarge(const float *in, int height, int width, int top, int left, int rows, int columns, float *out);
+// x = alpha x + sigma noise, n floats in place.
+void lm_add_noise(lm_level level, const float *noise, int64_t n, float *x);
