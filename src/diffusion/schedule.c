@@ -4,9 +4,15 @@
 
 #include <math.h>
 
+#define HALF_PI 1.5707963267948966
+
 lm_level lm_level_at(double t) {
-    const double half_pi = 1.5707963267948966;
-    return (lm_level){cos(t * half_pi), sin(t * half_pi)};
+    return (lm_level){cos(t * HALF_PI), sin(t * HALF_PI)};
+}
+
+double lm_time_shifted(double t, double shift) {
+    lm_level l = lm_level_at(t);
+    return shift == 1 ? t : atan2(shift * l.sigma, l.alpha) / HALF_PI;
 }
 
 double lm_level_lambda(lm_level l) {

@@ -12,6 +12,10 @@ lm_level lm_level_at(double t); // t in [0,1]
 // lambda = log(alpha / sigma), half the logarithm of the signal-to-noise ratio; infinite at t = 0.
 double lm_level_lambda(lm_level l);
 
+// The time whose signal-to-noise amplitude alpha / sigma is that of t, divided by shift (Hoogeboom et al., arXiv
+// 2301.11093, section 3.1: what is seen in many pixels, or frames, is still seen under more noise). shift above 0.
+double lm_time_shifted(double t, double shift);
+
 // Noisy sample and regression target of n clean values: xt = alpha x0 + sigma noise, v = alpha noise - sigma x0.
 void lm_v_target(lm_level l, const float *x0, const float *noise, int64_t n, float *xt, float *v);
 // The clean values that a predicted v stands for: x0 = alpha x - sigma v. x0 may be v.

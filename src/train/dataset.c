@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "train/captions.h"
 #include "train/conditions.h"
+#include "train/low_resolution.h"
 #include "train/shards.h"
 
 #include <string.h>
@@ -139,11 +140,20 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
         drawing drawn = draw_scene(d, o, &random);
         b->captions[i] = draw_caption(o, &drawn, &random, &dropout);
         if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
-        float *x0 = b->x0 + (size_t)i * pixels * 3;
+        float *x0 = b->x0 + (size_t)i * pixels * 3, *cond = b->cond + (size_t)i * pixels * (size_t)b->cond_channels;
+        if (o->crop) {
+            lm_stream places = {.seed = o->seed, .purpose = LM_FOR_LOW, .item = item, .step = step};
+            lm_crop c = lm_crop_draw(&places, d->size, o->crop);
+            b->level[i] = c.level;
+            lm_crop_render(&drawn.scene, &c, b->frames, (lm_noise_key){o->seed, item, step}, scratch, x0, cond);
+            continue;
+        }
         lm_scene_render(&drawn.scene, b->frames, b->size, scratch, x0);
         if (!o->condition) continue;
-        lm_condition c = lm_condition_draw(&masks, b->size);
-        lm_condition_apply(&c, x0, b->frames, b->size, b->cond + (size_t)i * pixels * 4);
+        lm_condition c = {.kind = LM_GIVEN_NOTHING};
+        if (o->condition_share == 1 || lm_stream_uniform(&masks) < o->condition_share)
+            c = lm_condition_draw(&masks, b->size);
+        lm_condition_apply(&c, x0, b->frames, b->size, cond);
     }
     return LM_OK;
 }
@@ -158,11 +168,20 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
     if (o->frames < 1 || o->frames > LM_MOMENTS)
         return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
     if (!is_share(o->motion_share) || !is_share(o->motion_caption_share) || !is_share(o->color_share) ||
-        !is_share(o->caption_dropout))
+        !is_share(o->caption_dropout) || !is_share(o->condition_share))
         return lm_fail(e, LM_USAGE,
-                       "motion_share %g, motion_caption_share %g, color_share %g and caption_dropout %g must be from "
-                       "0 to 1",
-                       o->motion_share, o->motion_caption_share, o->color_share, o->caption_dropout);
+                       "motion_share %g, motion_caption_share %g, color_share %g, caption_dropout %g and "
+                       "condition_share %g must be from 0 to 1",
+                       o->motion_share, o->motion_caption_share, o->color_share, o->caption_dropout,
+                       o->condition_share);
+    if (o->crop) {
+        int side = d->sprites.items[0].size;
+        if (o->crop < LM_CROP_STEP || o->crop % LM_CROP_STEP || o->crop > d->size)
+            return lm_fail(e, LM_USAGE, "crop %d of clips of %d pixels a side; it must be a multiple of %d up to that",
+                           o->crop, d->size, LM_CROP_STEP);
+        if (d->size != side || side % LM_ENLARGEMENT || o->condition)
+            return lm_fail(e, LM_USAGE, "squares are cut out of clips of the sprites' own size; use size %d", side);
+    }
     if (d->parts[o->split].count == 0)
         return lm_fail(e, LM_MEDIA, "the training data has no sprite for %s; add more subjects",
                        o->split == LM_SPLIT_TRAIN ? "training" : "validation");
@@ -170,13 +189,15 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
 }
 
 static lm_status alloc_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, lm_batch *b) {
-    *b = (lm_batch){.clips = o->clips, .frames = o->frames, .size = d->size};
+    *b = (lm_batch){.clips = o->clips, .frames = o->frames, .size = o->crop ? o->crop : d->size};
+    b->cond_channels = o->crop ? 3 : o->condition ? 4 : 0;
     size_t pixels = (size_t)b->clips * (size_t)b->frames * (size_t)b->size * (size_t)b->size; // below 2^43
     b->x0 = lm_alloc_aligned(pixels * 3 * sizeof(float));
-    if (o->condition) b->cond = lm_alloc_aligned(pixels * 4 * sizeof(float));
+    if (b->cond_channels) b->cond = lm_alloc_aligned(pixels * (size_t)b->cond_channels * sizeof(float));
+    if (o->crop) b->level = lm_alloc((size_t)b->clips, sizeof *b->level);
     b->captions = lm_alloc_zero((size_t)b->clips, sizeof *b->captions);
-    if (b->x0 && b->captions && (b->cond || !o->condition)) return LM_OK;
-    return lm_fail_memory(e, (double)pixels * (o->condition ? 7 : 3) * sizeof(float), "a training batch");
+    if (b->x0 && b->captions && (b->cond || !b->cond_channels) && (b->level || !o->crop)) return LM_OK;
+    return lm_fail_memory(e, (double)pixels * (3 + b->cond_channels) * sizeof(float), "a training batch");
 }
 
 lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, lm_batch *out) {
@@ -184,7 +205,8 @@ lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_opti
     LM_TRY(check_options(e, d, o));
     lm_status status = alloc_batch(e, d, o, out);
     if (status == LM_OK) {
-        size_t floats = lm_scene_scratch(d->sprites.items[0].size);
+        int side = d->sprites.items[0].size;
+        size_t floats = o->crop ? lm_crop_scratch(side, o->crop) : lm_scene_scratch(side);
         float *scratch = lm_alloc(floats, sizeof *scratch);
         status = scratch ? fill_batch(e, d, o, step, scratch, out)
                          : lm_fail_memory(e, (double)floats * sizeof *scratch, "drawing a training batch");
@@ -199,5 +221,6 @@ void lm_batch_free(lm_batch *b) {
     lm_free(b->captions);
     lm_free(b->x0);
     lm_free(b->cond);
+    lm_free(b->level);
     *b = (lm_batch){0};
 }

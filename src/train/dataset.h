@@ -30,14 +30,20 @@ typedef struct lm_batch_options {
     double color_share;          // share on a coloured background
     double caption_dropout;      // share of captions left empty (classifier-free guidance)
     bool condition;              // make the 4-channel condition as well
+    int crop;                    // super-resolution: cut squares of so many pixels out of the clips, a multiple of 16,
+                                 // with the noisy low-resolution clip as condition; 0: off
+    double condition_share;      // share of clips for which one is drawn; the others are given nothing
+    double time_shift;           // for lm_time_shifted, where noise is added; 0 like 1: times are uniform
     uint64_t seed;
     int first; // number of the batch's first clip: what clip i is, is drawn from (seed, first + i, step)
 } lm_batch_options;
 
 typedef struct lm_batch {
-    int clips, frames, size;
-    float *x0;       // [clips,frames,size,size,3] in [-1,1]
-    float *cond;     // [clips,frames,size,size,4] masked clip and mask (1 = given), or NULL
+    int clips, frames, size; // size: the crop's, where there is one
+    int cond_channels;       // 4, or 3 with a crop; 0: no condition
+    float *x0;               // [clips,frames,size,size,3] in [-1,1]
+    float *cond;  // [clips,frames,size,size,cond_channels]: masked clip and mask (1 = given), or the noisy clip enlarged
+    float *level; // [clips] of the noise in cond, with a crop; else NULL
     char **captions; // [clips]
 } lm_batch;
 // A pure function of (dataset, options, step): the same whatever came before it and whichever thread calls it.

@@ -6,12 +6,19 @@
 #include <pthread.h>
 #include <string.h>
 
+// Diffusion time of clip item: shifted towards noise in training, spread evenly where spread is given.
+static double time_of(const lm_batch_options *o, uint32_t item, uint32_t step, int spread) {
+    if (spread) return (item + 0.5) / spread;
+    lm_stream s = {.seed = o->seed, .purpose = LM_FOR_TIME, .item = item, .step = step};
+    double t = lm_stream_uniform(&s);
+    return o->time_shift == 0 ? t : lm_time_shifted(t, o->time_shift);
+}
+
 static void fill_noisy(const lm_batch_options *o, uint32_t step, int spread, lm_train_batch *b, float *noise) {
     int64_t frame = (int64_t)b->data.size * b->data.size * 3, n = frame * b->data.frames;
     for (int i = 0; i < b->data.clips; i++) {
         uint32_t item = (uint32_t)(o->first + i);
-        lm_stream s = {.seed = o->seed, .purpose = LM_FOR_TIME, .item = item, .step = step};
-        b->t[i] = spread ? ((float)item + 0.5f) / (float)spread : (float)lm_stream_uniform(&s);
+        b->t[i] = (float)time_of(o, item, step, spread);
         lm_noise_fill(noise, b->data.frames, frame, o->seed, item, step);
         lm_v_target(lm_level_at((double)b->t[i]), b->data.x0 + i * n, noise, n, b->xt + i * n, b->v + i * n);
     }

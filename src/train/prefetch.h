@@ -5,7 +5,7 @@
 
 typedef struct lm_train_batch {
     lm_batch data;
-    float *t;      // [clips] uniform in [0,1)
+    float *t;      // [clips] in [0,1], uniform but for options.time_shift
     float *xt, *v; // [clips,frames,size,size,3] noisy clip and v target (Salimans & Ho, arXiv 2202.00512)
 } lm_train_batch;
 

@@ -55,6 +55,8 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .frames = trainer_is_video(t) ? (int)c->frames : 1,
                                   .motion_share = c->motion_share,
                                   .motion_caption_share = c->motion_caption_share,
+                                  .condition_share = c->condition_share,
+                                  .time_shift = c->time_shift,
                                   .color_share = c->color_share,
                                   .caption_dropout = c->caption_dropout,
                                   .condition = trainer_is_video(t),

@@ -28,6 +28,12 @@ static void level_is_on_the_unit_circle(void **state) {
     assert_true(lm_level_at(0).alpha == 1 && lm_level_at(0).sigma == 0);
     assert_true(isinf(lm_level_lambda(lm_level_at(0))));
     assert_true(fabs(lm_level_lambda(lm_level_at(0.5))) < 1e-15);
+    for (int i = 1; i < 100; i++) { // a shift by 3 is log 3 less in lambda
+        double before = lm_level_lambda(lm_level_at(i / 100.0));
+        assert_true(fabs(before - lm_level_lambda(lm_level_at(lm_time_shifted(i / 100.0, 3))) - log(3)) < 1e-12);
+        assert_true(lm_time_shifted(i / 100.0, 1) == i / 100.0);
+    }
+    assert_true(lm_time_shifted(0, 3) == 0 && lm_time_shifted(1, 3) == 1);
     assert_true(fabs(lm_level_lambda(lm_level_at(0.25)) - log(1 / tan(acos(-1) / 8))) < 1e-14);
 }
 

@@ -106,6 +106,7 @@ static lm_batch_options video_options(int clips, int frames) {
                               .color_share = 0.5,
                               .caption_dropout = 0.1,
                               .condition = true,
+                              .condition_share = 1,
                               .seed = 11};
 }
 
@@ -229,6 +230,27 @@ static void test_shares(void **state) {
             assert_int_equal(moved_stills, stills); // a still in a clip always moves
             check_share("moved cars", moved_cars, cars, 0.5);
         }
+    }
+    lm_dataset_free(&d);
+}
+
+// condition_share decides how many clips are given anything; two of nine kinds of condition give nothing either.
+static void test_share_of_conditions(void **state) {
+    (void)state;
+    enum { DRAWS = 900 };
+    lm_dataset *d = open_shard(32);
+    for (int halves = 0; halves <= 2; halves++) {
+        lm_batch_options o = video_options(DRAWS, 2);
+        o.condition_share = halves / 2.0;
+        lm_batch b = draw(d, &o, 0);
+        int given = 0;
+        for (int i = 0; i < DRAWS; i++) {
+            bool any = false;
+            for (int j = 0; j < 2 * 32 * 32; j++) any |= b.cond[(i * 2 * 32 * 32 + j) * 4 + 3] > 0;
+            given += any;
+        }
+        check_share("conditions", given, DRAWS, o.condition_share * 7 / 9);
+        lm_batch_free(&b);
     }
     lm_dataset_free(&d);
 }
@@ -462,6 +484,7 @@ int main(void) {
         cmocka_unit_test(test_batches_are_functions_of_the_step),
         cmocka_unit_test(test_clips_are_drawn_one_by_one),
         cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_share_of_conditions),
         cmocka_unit_test(test_named_motions_of_stills),
         cmocka_unit_test(test_pictures_without_motion_are_centred),
         cmocka_unit_test(test_validation_split_is_that_of_the_specification),
