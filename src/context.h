@@ -6,6 +6,9 @@
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "store/model_folder.h"
+#include "tasks/given.h"
+
+struct json_t; // jansson.h
 
 struct lumiere_context {
     lm_device *device; // NULL when it could not be opened
@@ -52,7 +55,22 @@ typedef struct request {
     double cfg_scale;
     lumiere_sampler sampler;
     double dynamic_threshold;
+    bool loop;
+    int sample_frames; // of the clip that is sampled: run_frames, or frames when it is a ring
 } request;
+
+// A task made ready: all its defaults filled in, its input fitted.
+typedef struct task {
+    const lumiere_task_options *o;
+    request r;
+    lm_box box;
+    lm_given_options given_options; // zeros when o->input is NULL
+    lm_given given;                 // empty until task_fit; and for text to video
+} task;
+lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out);
+lm_status task_fit(lm_error *e, task *t);
+void task_free(task *t);
+int task_steps(const task *t); // that are computed: fewer than r.steps when an edit starts late
 
 // Ends a public call: the context holds e's message from now on, or none.
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);
@@ -67,6 +85,9 @@ lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r);
 void video_plan_free(video_plan *p);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
+
+// Adds the members of the recipe that tell a task from text to video. false: no memory.
+bool task_describe(const task *t, struct json_t *recipe);
 
 // Floating-point operations a second that this device reaches in a 3x3 convolution of the context's precision.
 lm_status measure_speed(lm_error *e, lumiere_context *c, double *out);

@@ -37,33 +37,53 @@ static lm_status check_texts(lm_error *e, lumiere_model *m, const request *r, lu
     return status;
 }
 
-static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                          lumiere_estimate *out) {
+// Of what a run has beside the plan and the sampler.
+static uint64_t task_bytes(const task *t) {
+    const request *r = &t->r;
+    uint64_t pixels = (uint64_t)r->frames * (uint64_t)r->width * (uint64_t)r->height;
+    uint64_t window = (uint64_t)r->run_frames * (uint64_t)r->run_width * (uint64_t)r->run_height * 3 * sizeof(float);
+    return (t->o->input ? 4 * pixels : 0) + (r->loop ? 2 * window : 0);
+}
+
+static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
     // A whole network reaches about this share of what its largest convolutions reach; normalisation and attention read
     // and write much for the operations they do.
     const double share_of_convolution = 0.6;
-    request r;
+    const request *r = &t->r;
     double speed;
-    LM_TRY(request_resolve(e, m, o, &r));
-    LM_TRY(check_texts(e, m, &r, out));
-    LM_TRY(video_plan_make(e, m, &r));
+    LM_TRY(check_texts(e, m, r, out));
+    LM_TRY(video_plan_make(e, m, r));
     LM_TRY(measure_speed(e, c, &speed));
-    out->steps = r.steps;
-    out->frames = r.frames;
-    out->width = r.width;
-    out->height = r.height;
-    out->cfg_scale = r.cfg_scale;
-    out->fps = r.fps;
-    out->sampler = r.sampler;
-    out->bytes = lm_plan_total_bytes(m->plan.plan) + run_buffer_bytes(m, r.run_frames, r.run_width, r.run_height);
-    out->flops = lm_plan_flops(m->plan.plan) * r.steps * evaluations_per_step(&r);
+    out->steps = task_steps(t);
+    out->frames = r->frames;
+    out->width = r->width;
+    out->height = r->height;
+    out->cfg_scale = r->cfg_scale;
+    out->fps = r->fps;
+    out->sampler = r->sampler;
+    out->bytes = lm_plan_total_bytes(m->plan.plan) + task_bytes(t) +
+                 run_buffer_bytes(m, r->run_frames, r->run_width, r->run_height);
+    out->flops = lm_plan_flops(m->plan.plan) * out->steps * evaluations_per_step(r);
     out->seconds = out->flops / (speed * share_of_convolution);
+    if (!t->o->input) return LM_OK;
+    const lm_given_options *g = &t->given_options;
+    const lm_fit fit = lm_given_fit(g);
+    bool picture = g->task == LM_TASK_ANIMATE || g->task == LM_TASK_CINEMAGRAPH;
+    lm_fit_describe(&fit, picture ? 1 : g->input->frames, g->input_fps, r->frames, r->fps, out->fit, sizeof out->fit);
     return LM_OK;
+}
+
+lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                     lumiere_estimate *out) {
+    lm_error e = {0};
+    *out = (lumiere_estimate){0};
+    task t;
+    lm_status status = task_resolve(&e, m, o, &t);
+    if (status == LM_OK) status = estimate(&e, c, m, &t, out);
+    return api_done(c, status, &e);
 }
 
 lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
                                          lumiere_estimate *out) {
-    lm_error e = {0};
-    *out = (lumiere_estimate){0};
-    return api_done(c, estimate(&e, c, m, o, out), &e);
+    return lumiere_task_estimate(c, m, &(lumiere_task_options){.generate = *o}, out);
 }

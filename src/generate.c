@@ -1,9 +1,11 @@
-// Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames.
+// Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames. The tasks take the same way, with a
+// part of a clip as the network's condition, or a noisy clip to start from.
 #include "context.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
 #include "diffusion/guidance.h"
+#include "diffusion/loop.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 
@@ -18,11 +20,18 @@ typedef struct text_input {
 
 typedef struct generation {
     lumiere_model *m;
-    request r;
+    const task *t;
+    const request *r; // t's
     const lumiere_generate_options *o;
     text_input with, without; // the prompt, the negative prompt
-    float *x, *unguided;      // [run_frames, run_height, run_width, 3]
-    int64_t count;            // floats of x
+    int64_t per_frame;        // floats of a frame: run_height x run_width x 3
+    int64_t count;            // of the clip that is sampled, [sample_frames, per_frame]
+    int64_t window_count;     // of what the network sees at once, [run_frames, per_frame]
+    float *x, *unguided;      // the noisy clip; [window_count]
+    float *window, *window_v; // of a ring: what the network sees and answers
+    float *condition;         // [run_frames, run_height, run_width, 4], NULL when the network takes none
+    int condition_at;         // the frame for which the plan's condition begins; -1: it holds none yet
+    int step;                 // of the sampler, from 0
     lumiere_clip preview;
     double started;
 } generation;
@@ -38,11 +47,18 @@ static lm_status encode(lm_error *e, lumiere_model *m, const char *text, text_in
 }
 
 static lm_status allocate(lm_error *e, generation *g) {
-    const request *r = &g->r;
-    g->count = (int64_t)r->run_frames * r->run_height * r->run_width * 3;
+    const request *r = g->r;
+    g->per_frame = (int64_t)r->run_height * r->run_width * 3;
+    g->count = r->sample_frames * g->per_frame;
+    g->window_count = r->run_frames * g->per_frame;
+    g->condition_at = -1;
+    size_t window = (size_t)g->window_count, channels = (size_t)g->m->config.cond_channels;
     g->x = lm_alloc((size_t)g->count, sizeof(float));
-    g->unguided = lm_alloc((size_t)g->count, sizeof(float));
-    if (!g->x || !g->unguided)
+    g->unguided = lm_alloc(window, sizeof(float));
+    if (r->loop) g->window = lm_alloc(window, sizeof(float));
+    if (r->loop) g->window_v = lm_alloc(window, sizeof(float));
+    if (channels) g->condition = lm_alloc_zero(window / 3 * channels, sizeof(float));
+    if (!g->x || !g->unguided || (r->loop && (!g->window || !g->window_v)) || (channels && !g->condition))
         return lm_fail_memory(e, (double)run_buffer_bytes(g->m, r->run_frames, r->run_width, r->run_height),
                               "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
@@ -57,24 +73,35 @@ static void free_generation(generation *g) {
     lm_free(g->without.states);
     lm_free(g->x);
     lm_free(g->unguided);
+    lm_free(g->window);
+    lm_free(g->window_v);
+    lm_free(g->condition);
     lm_clip_free(&g->preview.clip);
 }
 
-// The condition input of text to video: zeros, nothing is given.
-static lm_status clear_condition(lm_error *e, const generation *g) {
-    if (!g->m->config.cond_channels) return LM_OK;
-    size_t bytes = (size_t)g->count / 3 * (size_t)g->m->config.cond_channels * sizeof(float);
-    float *zeros = lm_alloc_zero(bytes, 1);
-    if (!zeros) return lm_fail_memory(e, (double)bytes, "the condition");
-    lm_status status = lm_plan_write(e, g->m->plan.plan, g->m->plan.net.cond, zeros, bytes);
-    lm_free(zeros);
-    return status;
+// Whether the network is given a part of the clip.
+static bool has_given(const generation *g) {
+    return g->t->given.made && g->t->o->task != LUMIERE_EDIT;
+}
+
+// The condition of the window that begins at a frame: zeros, but for what is given of it.
+static lm_status give_condition(lm_error *e, generation *g, int first) {
+    const request *r = g->r;
+    if (!g->condition || g->condition_at == first || (g->condition_at >= 0 && !has_given(g))) return LM_OK;
+    size_t frame = (size_t)g->per_frame / 3 * 4;
+    for (int i = 0; i < r->run_frames && has_given(g); i++) {
+        int at = r->loop ? (first + i) % r->sample_frames : first + i;
+        lm_given_condition(&g->t->given, at, r->run_width, r->run_height, g->condition + (size_t)i * frame);
+    }
+    g->condition_at = first;
+    size_t bytes = (size_t)g->window_count / 3 * (size_t)g->m->config.cond_channels * sizeof(float);
+    return lm_plan_write(e, g->m->plan.plan, g->m->plan.net.cond, g->condition, bytes);
 }
 
 static lm_status evaluate(lm_error *e, generation *g, const text_input *text, const float *x, float t, float *v) {
     lm_plan *p = g->m->plan.plan;
     const lm_unet *net = &g->m->plan.net;
-    size_t bytes = (size_t)g->count * sizeof(float);
+    size_t bytes = (size_t)g->window_count * sizeof(float);
     LM_TRY(lm_plan_write(e, p, net->x, x, bytes));
     LM_TRY(lm_plan_write(e, p, net->t, &t, sizeof t));
     LM_TRY(lm_plan_write(e, p, net->text, text->states, text_bytes(g->m)));
@@ -83,19 +110,31 @@ static lm_status evaluate(lm_error *e, generation *g, const text_input *text, co
     return lm_plan_read(e, p, net->v, v, bytes);
 }
 
-static lm_status denoise(lm_error *e, void *user, const float *x, double t, float *v) {
-    generation *g = user;
-    double scale = g->r.cfg_scale;
-    LM_TRY(evaluate(e, g, scale == 0 ? &g->without : &g->with, x, (float)t, v));
-    if (evaluations_per_step(&g->r) == 1) return LM_OK;
-    LM_TRY(evaluate(e, g, &g->without, x, (float)t, g->unguided));
-    lm_guide(v, g->unguided, g->count, (float)scale);
+// v of a window of run_frames frames, x, that begins at a frame of the clip.
+static lm_status denoise_window(lm_error *e, generation *g, int first, const float *x, float t, float *v) {
+    double scale = g->r->cfg_scale;
+    LM_TRY(give_condition(e, g, first));
+    LM_TRY(evaluate(e, g, scale == 0 ? &g->without : &g->with, x, t, v));
+    if (evaluations_per_step(g->r) == 1) return LM_OK;
+    LM_TRY(evaluate(e, g, &g->without, x, t, g->unguided));
+    lm_guide(v, g->unguided, g->window_count, (float)scale);
     return LM_OK;
 }
 
-// [-1,1] to bytes, rounded to nearest, of the frames and pixels that were asked for.
+static lm_status denoise(lm_error *e, void *user, const float *x, double t, float *v) {
+    generation *g = user;
+    const request *r = g->r;
+    if (!r->loop) return denoise_window(e, g, 0, x, (float)t, v);
+    int first = lm_loop_start(g->step, r->sample_frames);
+    lm_loop_cut(x, r->sample_frames, g->per_frame, first, r->run_frames, g->window);
+    LM_TRY(denoise_window(e, g, first, g->window, (float)t, g->window_v));
+    lm_loop_join(g->window_v, r->sample_frames, g->per_frame, first, v);
+    return LM_OK;
+}
+
+// [-1,1] to bytes, rounded to nearest, of the frames and pixels that were asked for, under what was given.
 static void to_frames(const generation *g, const float *x, lm_clip *out) {
-    const request *r = &g->r;
+    const request *r = g->r;
     uint8_t *to = out->data;
     for (int f = 0; f < r->frames; f++)
         for (int y = 0; y < r->height; y++) {
@@ -105,10 +144,12 @@ static void to_frames(const generation *g, const float *x, lm_clip *out) {
                 *to++ = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
             }
         }
+    if (has_given(g) && !g->t->o->no_composite) lm_given_composite(&g->t->given, out);
 }
 
 static bool report_step(void *user, int step, int steps, const float *x0) {
     generation *g = user;
+    g->step = step;
     if (!g->o->progress) return true;
     const lumiere_clip *preview = NULL;
     if (g->o->preview_every > 0 && step % g->o->preview_every == 0 && step < steps) {
@@ -119,12 +160,29 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
     return g->o->progress(g->o->user, step, steps, left, preview);
 }
 
+// The clip that sampling starts from: noise, or for an edit the input at the noise level t (SDEdit, arXiv 2108.01073).
+static void fill_start(generation *g, double t) {
+    const request *r = g->r;
+    lm_noise_fill(g->x, r->sample_frames, g->per_frame, r->seed, r->clip, 0);
+    if (g->t->o->task != LUMIERE_EDIT) return;
+    const lm_level level = lm_level_at(t);
+    const float alpha = (float)level.alpha, sigma = (float)level.sigma;
+    float *clean = g->unguided; // free until the first evaluation
+    for (int f = 0; f < r->sample_frames; f++) {
+        float *x = g->x + f * g->per_frame;
+        lm_given_frame(&g->t->given, f, r->run_width, r->run_height, clean);
+        for (int64_t i = 0; i < g->per_frame; i++) x[i] = alpha * clean[i] + sigma * x[i];
+    }
+}
+
 static lm_status sample(lm_error *e, generation *g) {
-    const request *r = &g->r;
+    const request *r = g->r;
+    const double noisiest = 0.999;
+    bool edit = g->t->o->task == LUMIERE_EDIT;
     const lm_sampler sampler = {
         .kind = r->sampler == LUMIERE_DDIM ? LM_SAMPLER_DDIM : LM_SAMPLER_DPMPP_2M,
-        .steps = r->steps,
-        .t_start = 0.999,
+        .steps = task_steps(g->t),
+        .t_start = edit ? fmin(g->t->o->strength, noisiest) : noisiest,
         .clamp = 1,
         .dynamic_threshold = r->dynamic_threshold,
         .denoise = denoise,
@@ -132,40 +190,48 @@ static lm_status sample(lm_error *e, generation *g) {
         .user = g,
     };
     g->started = lm_seconds();
-    lm_noise_fill(g->x, r->run_frames, g->count / r->run_frames, r->seed, r->clip, 0);
+    fill_start(g, sampler.t_start);
+    if (sampler.steps == 0) return LM_OK; // an edit of no strength: the input as it is
     return lm_sample(e, &sampler, g->x, g->count);
 }
 
 static lm_status make_clip(lm_error *e, const generation *g, lumiere_clip **out) {
     lumiere_clip *c = *out = lm_alloc_zero(1, sizeof *c);
     if (!c) return lm_fail_memory(e, sizeof *c, "a clip");
-    lm_status status = lm_clip_alloc(e, g->r.frames, g->r.width, g->r.height, 3, &c->clip);
+    lm_status status = lm_clip_alloc(e, g->r->frames, g->r->width, g->r->height, 3, &c->clip);
     if (status != LM_OK) {
         lumiere_clip_free(out);
         return status;
     }
-    c->clip.fps = g->r.fps;
+    c->clip.fps = g->r->fps;
     to_frames(g, g->x, &c->clip);
     return LM_OK;
 }
 
 static lm_status generate(lm_error *e, generation *g, lumiere_clip **out) {
-    LM_TRY(request_resolve(e, g->m, g->o, &g->r));
-    LM_TRY(encode(e, g->m, g->r.prompt, &g->with));
-    LM_TRY(encode(e, g->m, g->r.negative, &g->without));
-    LM_TRY(video_plan_make(e, g->m, &g->r));
+    LM_TRY(encode(e, g->m, g->r->prompt, &g->with));
+    LM_TRY(encode(e, g->m, g->r->negative, &g->without));
+    LM_TRY(video_plan_make(e, g->m, g->r));
     LM_TRY(allocate(e, g));
-    LM_TRY(clear_condition(e, g));
     LM_TRY(sample(e, g));
     return make_clip(e, g, out);
 }
 
-lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                                 lumiere_clip **out) {
     lm_error e = {0};
     *out = NULL;
-    generation g = {.m = m, .o = o};
-    lm_status status = generate(&e, &g, out);
+    task t;
+    generation g = {.m = m, .t = &t, .r = &t.r, .o = &o->generate};
+    lm_status status = task_resolve(&e, m, o, &t);
+    if (status == LM_OK) status = task_fit(&e, &t);
+    if (status == LM_OK) status = generate(&e, &g, out);
     free_generation(&g);
+    task_free(&t);
     return api_done(c, status, &e);
+}
+
+lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                                lumiere_clip **out) {
+    return lumiere_task_run(c, m, &(lumiere_task_options){.generate = *o}, out);
 }

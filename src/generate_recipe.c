@@ -29,13 +29,14 @@ static json_t *recipe_object(const lumiere_context *c, const lumiere_model *m, c
                      "dynamic_threshold", r->dynamic_threshold, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
 }
 
-static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                              const char *extra, char **json) {
-    request r;
-    LM_TRY(request_resolve(e, m, o, &r));
-    json_t *recipe = recipe_object(c, m, &r);
+    task t;
+    LM_TRY(task_resolve(e, m, o, &t));
+    json_t *recipe = recipe_object(c, m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
-    lm_status status = add_members(e, recipe, extra);
+    lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
+    if (status == LM_OK) status = add_members(e, recipe, extra);
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);
     if (text) *json = lm_strdup(text);
@@ -43,9 +44,14 @@ static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, 
     return status == LM_OK && !*json ? lm_fail_memory(e, 4096, "the recipe") : status;
 }
 
-lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                       const char *extra, char **json) {
+lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                   const char *extra, char **json) {
     lm_error e = {0};
     *json = NULL;
     return api_done(c, make_recipe(&e, c, m, o, extra, json), &e);
+}
+
+lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
+                                       const char *extra, char **json) {
+    return lumiere_task_recipe(c, m, &(lumiere_task_options){.generate = *o}, extra, json);
 }

@@ -2,6 +2,10 @@
 #include "context.h"
 
 #include "base/memory.h"
+#include "base/sha256.h"
+
+#include <stdio.h>
+#include <string.h>
 
 void lumiere_clip_free(lumiere_clip **clip) {
     if (!*clip) return;
@@ -26,27 +30,66 @@ const uint8_t *lumiere_clip_data(const lumiere_clip *clip) {
     return clip->clip.data;
 }
 
-// Drops alpha in place, over black: the bytes only move towards the front.
-static void drop_alpha(lm_clip *c) {
+// Drops alpha in place, over a colour: the bytes only move towards the front.
+static void drop_alpha(lm_clip *c, const uint8_t background[3]) {
     if (c->channels != 4) return;
     int64_t pixels = (int64_t)c->frames * c->height * c->width;
-    for (int64_t i = 0; i < pixels; i++)
+    for (int64_t i = 0; i < pixels; i++) {
+        int alpha = c->data[4 * i + 3];
         for (int k = 0; k < 3; k++)
-            c->data[3 * i + k] = (uint8_t)((c->data[4 * i + k] * c->data[4 * i + 3] + 127) / 255);
+            c->data[3 * i + k] = (uint8_t)((c->data[4 * i + k] * alpha + background[k] * (255 - alpha) + 127) / 255);
+    }
     c->channels = 3;
 }
 
-lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out) {
+lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3],
+                                      lumiere_clip **out) {
     lm_error e = {0};
     lm_status status = LM_OK;
     *out = lm_alloc_zero(1, sizeof **out);
     if (!*out) status = lm_fail_memory(&e, sizeof **out, "a clip");
     if (status == LM_OK) status = lm_media_read(&e, path, 0, &(*out)->clip);
     if (status == LM_OK)
-        drop_alpha(&(*out)->clip);
+        drop_alpha(&(*out)->clip, background);
     else
         lumiere_clip_free(out);
     return api_done(c, status, &e);
+}
+
+lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out) {
+    const uint8_t black[3] = {0};
+    return lumiere_clip_read_over(c, path, black, out);
+}
+
+lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,
+                                   const uint8_t *pixels, lumiere_clip **out) {
+    lm_error e = {0};
+    lm_status status = fps >= 0 && fps <= 1000 ? LM_OK : lm_fail(&e, LM_USAGE, "%g frames a second", fps);
+    *out = lm_alloc_zero(1, sizeof **out);
+    if (!*out) status = lm_fail_memory(&e, sizeof **out, "a clip");
+    if (status == LM_OK && (frames > LM_MAX_READ_FRAMES || width > LM_MAX_SIDE || height > LM_MAX_SIDE))
+        status = lm_fail(&e, LM_USAGE, "a clip of %d frames of %dx%d; at most %d of %d a side are possible", frames,
+                         width, height, LM_MAX_READ_FRAMES, LM_MAX_SIDE);
+    if (status == LM_OK) status = lm_clip_alloc(&e, frames, width, height, 3, &(*out)->clip);
+    if (status == LM_OK) {
+        (*out)->clip.fps = fps;
+        memcpy((*out)->clip.data, pixels, (size_t)frames * (size_t)width * (size_t)height * 3);
+    } else
+        lumiere_clip_free(out);
+    return api_done(c, status, &e);
+}
+
+void lumiere_clip_hash(const lumiere_clip *clip, char out[17]) {
+    const lm_clip *c = &clip->clip;
+    uint8_t digest[32];
+    char shape[80];
+    lm_sha256 s;
+    lm_sha256_begin(&s);
+    int n = snprintf(shape, sizeof shape, "%d %d %d %.9g\n", c->frames, c->width, c->height, c->fps);
+    lm_sha256_add(&s, shape, (size_t)n);
+    lm_sha256_add(&s, c->data, (size_t)c->frames * (size_t)c->width * (size_t)c->height * 3);
+    lm_sha256_end(&s, digest);
+    for (int i = 0; i < 8; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
 
 lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path, const char *recipe) {

@@ -60,6 +60,8 @@ static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumier
     LM_TRY(resolve_count(e, m, "height", o->height, 64, LM_MAX_SIDE, &r->height));
     int side = lm_unet_size_multiple(&m->config);
     r->run_frames = m->config.video ? round_up(r->frames, lm_unet_frame_multiple(&m->config)) : 1;
+    r->loop = o->loop;
+    r->sample_frames = r->loop ? r->frames : r->run_frames;
     r->run_width = round_up(r->width, side);
     r->run_height = round_up(r->height, side);
     if (r->run_frames > most_frames)

@@ -78,6 +78,7 @@ typedef struct lumiere_generate_options {
     int preview_every;        // steps between previews; 0: none
     lumiere_progress progress;
     void *user;
+    bool loop; // the last frame leads to the first
 } lumiere_generate_options;
 
 typedef struct lumiere_estimate {
@@ -88,6 +89,7 @@ typedef struct lumiere_estimate {
     double cfg_scale, fps;
     lumiere_sampler sampler;
     char lost_words[256]; // the words of the prompt that fall past the encoder's 32 tokens; "" when none do
+    char fit[256];        // how a task's input was fitted: cut, scaled, resampled in time; "" where there is none
 } lumiere_estimate;
 // Checks everything that can be checked before a run. LUMIERE_MEMORY names a setting that fits.
 LUMIERE_API lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m,
@@ -100,6 +102,57 @@ LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_m
                                                    const lumiere_generate_options *o, const char *extra, char **json);
 LUMIERE_API void lumiere_string_free(char **s);
 
+// Tasks on a given picture or clip, docs/tasks.md: one network is given a part of it and makes the rest.
+typedef enum lumiere_task {
+    LUMIERE_TEXT_TO_VIDEO, // as lumiere_generate
+    LUMIERE_ANIMATE,       // image to video: the input's first frame begins the clip
+    LUMIERE_INPAINT,       // makes anew what the mask or box covers
+    LUMIERE_OUTPAINT,      // makes what lies around the input, as wide as pad says
+    LUMIERE_CINEMAGRAPH,   // holds the input's first frame and lets move what the mask or box covers
+    LUMIERE_EDIT,          // SDEdit: the whole clip again, from a noisy version of the input
+} lumiere_task;
+typedef enum lumiere_fit {
+    LUMIERE_FIT_DEFAULT, // crop, and a mask must be of the input's size and length (or one frame)
+    LUMIERE_FIT_CROP,    // scaled to cover the run's size, the middle kept
+    LUMIERE_FIT_PAD,     // scaled to lie within, background around it
+    LUMIERE_FIT_STRETCH,
+} lumiere_fit;
+typedef struct lumiere_box {
+    int x, y, width, height;
+} lumiere_box;
+typedef struct lumiere_sides {
+    int left, top, right, bottom;
+} lumiere_sides;
+
+typedef struct lumiere_task_options {
+    // frames 0: as many as the input lasts for, at most the model's; the model's for a picture. width and height 0: the
+    // model's; of the same area in the input's proportions for outpainting.
+    lumiere_generate_options generate;
+    lumiere_task task;
+    const lumiere_clip *input; // any size, length and rate; a clip without a rate has the run's
+    const lumiere_clip *mask;  // white: make anew, black: keep; one frame or as many as the input's
+    const lumiere_box *box;    // in place of a mask, in pixels of the input
+    lumiere_sides pad;         // outpaint: pixels of the input
+    double feather;            // pixels of the input over which what is kept blends into what is made
+    double strength;           // edit: 0 (the input, exactly) to 1 (from noise alone); steps become steps x strength
+    lumiere_fit fit;
+    bool no_composite;     // show what the network made of the kept part too, rather than the kept part itself
+    bool background_given; // otherwise white
+    uint8_t background[3]; // RGB, around a padded input
+} lumiere_task_options;
+// Each as its relative above: check and estimate, run, describe. LUMIERE_USAGE: what contradicts the task or the input.
+LUMIERE_API lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                                 lumiere_estimate *out);
+LUMIERE_API lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                            lumiere_clip **out);
+LUMIERE_API lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                               const char *extra, char **json);
+LUMIERE_API const char *lumiere_task_name(lumiere_task t); // as the command's: "generate", "animate", "inpaint" ...
+
+// A clip of the caller's pixels, frames x height x width x 3 bytes, copied. fps 0: without a rate.
+LUMIERE_API lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,
+                                               const uint8_t *pixels, lumiere_clip **out);
+LUMIERE_API void lumiere_clip_hash(const lumiere_clip *clip, char out[17]); // 16 hex digits of shape and pixels
 LUMIERE_API void lumiere_clip_free(lumiere_clip **clip);
 LUMIERE_API int lumiere_clip_frames(const lumiere_clip *clip);
 LUMIERE_API int lumiere_clip_width(const lumiere_clip *clip);
@@ -108,7 +161,10 @@ LUMIERE_API double lumiere_clip_fps(const lumiere_clip *clip);
 LUMIERE_API const uint8_t *lumiere_clip_data(const lumiere_clip *clip); // frames x height x width x 3, RGB
 
 // Files by their ending: .mp4 .webm .gif .png .apng .webp .npy, or a folder of PNG frames (path ends in '/').
+// Any picture or video is read, turned as it says; what is transparent lies over black, or over a background (RGB).
 LUMIERE_API lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out);
+LUMIERE_API lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3],
+                                                  lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path,
                                               const char *recipe);
 LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run

@@ -1,0 +1,142 @@
+// A task's options made ready for a run: defaults that depend on the input, the input fitted, what the recipe says of
+// it.
+#include "context.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+static const char *const names[] = {"generate", "animate", "inpaint", "outpaint", "cinemagraph", "edit"};
+enum { TASKS = sizeof names / sizeof *names };
+
+const char *lumiere_task_name(lumiere_task t) {
+    return (unsigned)t < TASKS ? names[t] : "?";
+}
+
+static bool of_picture(const lumiere_task_options *o) {
+    return o->task == LUMIERE_ANIMATE || o->task == LUMIERE_CINEMAGRAPH || o->input->clip.frames == 1;
+}
+
+// Frames and size that were left open, from the input.
+static void fill_defaults(const lumiere_task_options *o, const request *model, double input_fps,
+                          lumiere_generate_options *out) {
+    const lm_clip *c = &o->input->clip;
+    if (out->frames == 0) {
+        int lasting = of_picture(o) ? model->frames : lm_fit_duration(c->frames, input_fps, model->fps);
+        out->frames = lasting < model->frames ? lasting : model->frames;
+    }
+    if (o->task != LUMIERE_OUTPAINT || (out->width && out->height)) return;
+    double across = (double)c->width + o->pad.left + o->pad.right,
+           down = (double)c->height + o->pad.top + o->pad.bottom;
+    double area = (double)model->width * model->height;
+    double width = out->width ? out->width : out->height ? out->height * across / down : sqrt(area * across / down);
+    double height = out->height ? out->height : width * down / across;
+    out->width = (int)fmin(fmax(round(width), 1), LM_MAX_SIDE);
+    out->height = (int)fmin(fmax(round(height), 1), LM_MAX_SIDE);
+}
+
+static void fill_given(task *t, double input_fps) {
+    static const lm_fit_kind fits[] = {LM_FIT_CROP, LM_FIT_CROP, LM_FIT_PAD, LM_FIT_STRETCH};
+    const lumiere_task_options *o = t->o;
+    const request *r = &t->r;
+    const lumiere_sides *pad = &o->pad;
+    t->box = o->box ? (lm_box){o->box->x, o->box->y, o->box->width, o->box->height} : (lm_box){0};
+    t->given_options = (lm_given_options){
+        .task = (lm_task_kind)(o->task - LUMIERE_ANIMATE),
+        .input = &o->input->clip,
+        .input_fps = input_fps,
+        .mask = o->mask ? &o->mask->clip : NULL,
+        .box = o->box ? &t->box : NULL,
+        .feather = o->feather,
+        .left = pad->left,
+        .top = pad->top,
+        .right = pad->right,
+        .bottom = pad->bottom,
+        .fit = fits[o->fit],
+        .fit_mask = o->fit != LUMIERE_FIT_DEFAULT,
+        .background = {255, 255, 255},
+        .frames = r->frames,
+        .width = r->width,
+        .height = r->height,
+        .fps = r->fps,
+    };
+    for (int i = 0; i < 3 && o->background_given; i++) t->given_options.background[i] = o->background[i];
+}
+
+static lm_status check_options(lm_error *e, const lumiere_model *m, const lumiere_task_options *o) {
+    if ((unsigned)o->task >= TASKS) return lm_fail(e, LM_USAGE, "task %d is not known", (int)o->task);
+    if (o->task == LUMIERE_TEXT_TO_VIDEO)
+        return o->input || o->mask || o->box
+                   ? lm_fail(e, LM_USAGE, "generate takes no input, mask or box; name the task they are for")
+                   : LM_OK;
+    if (!o->input) return lm_fail(e, LM_USAGE, "%s needs a picture or clip, and none is given", names[o->task]);
+    if ((unsigned)o->fit > LUMIERE_FIT_STRETCH) return lm_fail(e, LM_USAGE, "fit %d is not known", (int)o->fit);
+    if (!(o->strength >= 0 && o->strength <= 1))
+        return lm_fail(e, LM_USAGE, "the strength is %g; 0 (the input as it is) to 1 are possible", o->strength);
+    if (o->task != LUMIERE_EDIT && m->config.cond_channels != 4)
+        return lm_fail(e, LM_MODEL,
+                       "%s: this model's network has no condition input, which %s needs; one of the video "
+                       "stage has",
+                       lm_model_folder_path(m->folder), names[o->task]);
+    return LM_OK;
+}
+
+lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out) {
+    *out = (task){.o = o};
+    LM_TRY(check_options(e, m, o));
+    LM_TRY(request_resolve(e, m, &o->generate, &out->r));
+    if (!o->input) return LM_OK;
+    double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
+    lumiere_generate_options filled = o->generate;
+    fill_given(out, input_fps);
+    LM_TRY(lm_given_check(e, &out->given_options));
+    fill_defaults(o, &out->r, input_fps, &filled);
+    LM_TRY(request_resolve(e, m, &filled, &out->r));
+    fill_given(out, input_fps);
+    return LM_OK;
+}
+
+lm_status task_fit(lm_error *e, task *t) {
+    return t->o->input ? lm_given_make(e, &t->given_options, &t->given) : LM_OK;
+}
+
+void task_free(task *t) {
+    lm_given_free(&t->given);
+}
+
+int task_steps(const task *t) {
+    if (t->o->task != LUMIERE_EDIT) return t->r.steps;
+    return (int)ceil(t->r.steps * t->o->strength - 1e-9);
+}
+
+static int set_numbers(json_t *recipe, const char *key, int a, int b, int c, int d) {
+    return json_object_set_new(recipe, key, json_pack("[i,i,i,i]", a, b, c, d));
+}
+
+static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
+    char hash[17];
+    lumiere_clip_hash(clip, hash);
+    return json_object_set_new(recipe, key, json_string(hash));
+}
+
+bool task_describe(const task *t, json_t *recipe) {
+    static const char *const fits[] = {NULL, "crop", "pad", "stretch"};
+    const lumiere_task_options *o = t->o;
+    const lm_given_options *g = &t->given_options;
+    int failed = 0;
+    if (t->r.loop) failed |= json_object_set_new(recipe, "loop", json_true());
+    if (o->task == LUMIERE_TEXT_TO_VIDEO) return !failed;
+    failed |= json_object_set_new(recipe, "task", json_string(names[o->task]));
+    failed |= set_clip(recipe, "input_hash", o->input);
+    if (o->mask) failed |= set_clip(recipe, "mask_hash", o->mask);
+    if (o->box) failed |= set_numbers(recipe, "box", o->box->x, o->box->y, o->box->width, o->box->height);
+    if (o->task == LUMIERE_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
+    if (o->task == LUMIERE_EDIT) failed |= json_object_set_new(recipe, "strength", json_real(o->strength));
+    if (o->feather > 0) failed |= json_object_set_new(recipe, "feather", json_real(o->feather));
+    if (fits[o->fit]) failed |= json_object_set_new(recipe, "fit", json_string(fits[o->fit]));
+    if (o->no_composite) failed |= json_object_set_new(recipe, "no_composite", json_true());
+    char colour[8];
+    snprintf(colour, sizeof colour, "#%02x%02x%02x", g->background[0], g->background[1], g->background[2]);
+    failed |= json_object_set_new(recipe, "background", json_string(colour));
+    return !failed;
+}
