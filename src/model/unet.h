@@ -17,7 +17,9 @@ typedef struct lm_unet_config {
     int temporal_attention_blocks, max_frames;
 } lm_unet_config;
 
-lm_unet_config lm_unet_config_default(void); // the image model of the default configuration
+lm_unet_config lm_unet_config_default(void);  // the image model of the default configuration
+lm_unet_config lm_unet_config_ssr(void);      // super-resolution's: 16 frames, fourfold
+bool lm_unet_is_ssr(const lm_unet_config *c); // a super-resolution network, of this shape or another
 // config.json: unknown keys, wrong types and impossible values are LM_MODEL errors naming the key and what would be
 // right.
 lm_status lm_unet_config_read(lm_error *e, const char *path, lm_unet_config *out);

@@ -24,6 +24,25 @@ lm_unet_config lm_unet_config_default(void) {
                             .max_frames = 80};
 }
 
+lm_unet_config lm_unet_config_ssr(void) {
+    lm_unet_config c = lm_unet_config_default();
+    c.cond_channels = 3;
+    c.patch = 4;
+    c.levels = 3;
+    c.channels[0] = 64, c.channels[1] = 96, c.channels[2] = 160, c.channels[3] = 0;
+    memset(c.attention, 0, sizeof c.attention);
+    memset(c.temporal_down, 0, sizeof c.temporal_down);
+    c.noise_level_cond = c.video = true;
+    c.temporal_attention_blocks = 1;
+    c.max_frames = 16;
+    return c;
+}
+
+bool lm_unet_is_ssr(const lm_unet_config *c) {
+    return c->in_channels == 3 && c->cond_channels == 3 && c->out_channels == 3 && c->noise_level_cond && c->video &&
+           lm_unet_frame_multiple(c) == 1;
+}
+
 typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_INTS, FIELD_BOOLS } field_kind;
 
 static const struct field {

@@ -95,10 +95,11 @@ static float clamped(float v) {
     return v < -1 ? -1 : v > 1 ? 1 : v;
 }
 
-// Bilinear sampling with zeros outside. copy as above; out [size,size,3]. Output pixel (row, column) shows the copy at
-// x = ax * column + bx * row + cx, y likewise: the centres of pixels lie at whole numbers, 1 is the first inside the
-// border.
-static void sample_copy(const float *copy, int side, const pose *at, const uint8_t back[3], int size, float *out) {
+// Bilinear sampling with zeros outside. copy as above; out [rows,columns,3], a part of a frame of size x size. Output
+// pixel (row, column) shows the copy at x = ax * column + bx * row + cx, y likewise: the centres of pixels lie at whole
+// numbers, 1 is the first inside the border.
+static void sample_copy(const float *copy, int side, const pose *at, const uint8_t back[3], int size, lm_part part,
+                        float *out) {
     double angle = TAU * at->turn, c = cos(angle), s = sin(angle), step = (double)side / size;
     double ax = c / at->scale * step, bx = s / at->scale * step, ay = -s / at->scale * step, by = c / at->scale * step;
     double move_x = -(c * at->x + s * at->y) / at->scale, move_y = (s * at->x - c * at->y) / at->scale;
@@ -106,8 +107,8 @@ static void sample_copy(const float *copy, int side, const pose *at, const uint8
     double cy = 0.5 * (ay + by) * (1 - size) + 0.5 * side * (move_y + 1) + 0.5;
     float ground[3], end = (float)(side + 1);
     for (int k = 0; k < 3; k++) ground[k] = (float)back[k] / 255.0f;
-    for (int row = 0; row < size; row++)
-        for (int column = 0; column < size; column++, out += 3) {
+    for (int row = part.top; row < part.top + part.rows; row++)
+        for (int column = part.left; column < part.left + part.columns; column++, out += 3) {
             float x = (float)(ax * column + bx * row + cx), y = (float)(ay * column + by * row + cy);
             float mix[4] = {0};
             if (x > 0 && x < end && y > 0 && y < end) {
@@ -145,19 +146,29 @@ size_t lm_scene_scratch(int sprite_size) {
     return copy_floats(sprite_size) + (size_t)sprite_size * (size_t)sprite_size * 3;
 }
 
+lm_scene_pass lm_scene_begin(const lm_scene *s, float *scratch) {
+    return (lm_scene_pass){s, scratch, -1, 0};
+}
+
+void lm_scene_frame(lm_scene_pass *p, int f, lm_part part, float *out) {
+    const lm_scene *s = p->scene;
+    int moment = s->first + f, side = s->sprite->size, frame = (s->offset + moment) % s->sprite->frames;
+    pose at = motion_pose(s->motion, (double)moment / (LM_MOMENTS - 1));
+    int factor = copy_factor(at.scale);
+    if (frame != p->frame || factor != p->factor)
+        load_copy(s->sprite->data + (size_t)frame * side * side * 4, side, factor, p->scratch);
+    p->frame = frame;
+    p->factor = factor;
+    sample_copy(p->scratch, side / factor, &at, lm_colors[s->color].rgb, side, part, out);
+}
+
 void lm_scene_render(const lm_scene *s, int frames, int size, float *scratch, float *out) {
-    const lm_sprite *sprite = s->sprite;
-    float *picture = scratch + copy_floats(sprite->size);
-    int loaded_frame = -1, loaded_factor = 0;
+    int side = s->sprite->size;
+    float *picture = scratch + copy_floats(side);
+    lm_scene_pass pass = lm_scene_begin(s, scratch);
     for (int f = 0; f < frames; f++, out += size * size * 3) {
-        int moment = s->first + f, frame = (s->offset + moment) % sprite->frames;
-        pose at = motion_pose(s->motion, (double)moment / (LM_MOMENTS - 1));
-        int factor = copy_factor(at.scale);
-        if (frame != loaded_frame || factor != loaded_factor)
-            load_copy(sprite->data + (size_t)frame * sprite->size * sprite->size * 4, sprite->size, factor, scratch);
-        loaded_frame = frame, loaded_factor = factor;
-        float *full = size == sprite->size ? out : picture;
-        sample_copy(scratch, sprite->size / factor, &at, lm_colors[s->color].rgb, sprite->size, full);
-        if (full != out) average_areas(full, sprite->size, size, out);
+        float *full = size == side ? out : picture;
+        lm_scene_frame(&pass, f, (lm_part){0, 0, side, side}, full);
+        if (full != out) average_areas(full, side, size, out);
     }
 }

@@ -28,3 +28,16 @@ size_t lm_scene_scratch(int sprite_size);
 // out [frames,size,size,3] in [-1,1]: the sprite moved, over its background, clamped; averaged over areas where size is
 // smaller than the sprite's, which it must divide. Moments from first on must be below LM_MOMENTS.
 void lm_scene_render(const lm_scene *s, int frames, int size, float *scratch, float *out);
+
+// A rectangle of a frame.
+typedef struct lm_part {
+    int top, left, rows, columns;
+} lm_part;
+// The same at the sprite's own size, frame by frame: a part of frame f, out [rows,columns,3].
+typedef struct lm_scene_pass {
+    const lm_scene *scene;
+    float *scratch;
+    int frame, factor; // of the sprite's copy in scratch
+} lm_scene_pass;
+lm_scene_pass lm_scene_begin(const lm_scene *s, float *scratch);
+void lm_scene_frame(lm_scene_pass *p, int f, lm_part part, float *out);

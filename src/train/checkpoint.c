@@ -167,10 +167,10 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
 }
 
 // In the video stage what init's file lacks must be the inflation's: it is born. In the image stage what the file has
-// besides must be the inflation's: it is left out.
+// besides must be the inflation's: it is left out. In the ssr stage all must be there and nothing else.
 static lm_status load_init(lm_error *e, lm_trainer *t, float *block) {
     char *path = lm_format("%s/model.safetensors", t->cfg->init);
-    lm_skip_fn skip = trainer_is_video(t) ? NULL : lm_unet_is_inflation;
+    lm_skip_fn skip = trainer_is_video(t) || trainer_is_ssr(t) ? NULL : lm_unet_is_inflation;
     unsigned char *filled = lm_alloc_zero((size_t)t->params, 1);
     lm_status s = path && filled ? lm_weights_load_some(e, path, t->slots, t->params, block, filled, skip)
                                  : lm_fail_memory(e, 1e3, "the weights");

@@ -140,7 +140,8 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
         drawing drawn = draw_scene(d, o, &random);
         b->captions[i] = draw_caption(o, &drawn, &random, &dropout);
         if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
-        float *x0 = b->x0 + (size_t)i * pixels * 3, *cond = b->cond + (size_t)i * pixels * (size_t)b->cond_channels;
+        float *x0 = b->x0 + (size_t)i * pixels * 3, *cond = b->cond;
+        if (cond) cond += (size_t)i * pixels * (size_t)b->cond_channels;
         if (o->crop) {
             lm_stream places = {.seed = o->seed, .purpose = LM_FOR_LOW, .item = item, .step = step};
             lm_crop c = lm_crop_draw(&places, d->size, o->crop);
@@ -179,7 +180,7 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
         if (o->crop < LM_CROP_STEP || o->crop % LM_CROP_STEP || o->crop > d->size)
             return lm_fail(e, LM_USAGE, "crop %d of clips of %d pixels a side; it must be a multiple of %d up to that",
                            o->crop, d->size, LM_CROP_STEP);
-        if (d->size != side || side % LM_ENLARGEMENT || o->condition)
+        if (d->size != side || side % LM_CROP_STEP || o->condition)
             return lm_fail(e, LM_USAGE, "squares are cut out of clips of the sprites' own size; use size %d", side);
     }
     if (d->parts[o->split].count == 0)

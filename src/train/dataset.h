@@ -42,8 +42,8 @@ typedef struct lm_batch {
     int clips, frames, size; // size: the crop's, where there is one
     int cond_channels;       // 4, or 3 with a crop; 0: no condition
     float *x0;               // [clips,frames,size,size,3] in [-1,1]
-    float *cond;  // [clips,frames,size,size,cond_channels]: masked clip and mask (1 = given), or the noisy clip enlarged
-    float *level; // [clips] of the noise in cond, with a crop; else NULL
+    float *cond; // [clips,frames,size,size,cond_channels]: masked clip and mask (1 = given), or the noisy clip enlarged
+    float *level;    // [clips] of the noise in cond, with a crop; else NULL
     char **captions; // [clips]
 } lm_batch;
 // A pure function of (dataset, options, step): the same whatever came before it and whichever thread calls it.

@@ -23,7 +23,7 @@ static const struct key {
 } keys[] = {
 #define AT(field) offsetof(lm_run_config, field)
     {"stage", KEY_TEXT, AT(stage), 0, 0, 0, "",
-     "image (the text-to-image network) or video (its inflation, image weights frozen)"},
+     "image (the text-to-image network), video (its inflation, image weights frozen) or ssr (super-resolution)"},
     {"data", KEY_LIST, AT(data), 0, 0, 0, "", "tar shards, folders of them, or folders of clip.mp4 + clip.txt"},
     {"text", KEY_TEXT, AT(text), 0, 0, 0, "models/emoji/text", "folder of the text encoder"},
     {"out", KEY_TEXT, AT(out), 0, 0, 0, "", "folder of the run; made when missing"},
@@ -31,7 +31,8 @@ static const struct key {
     {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
     {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
     {"size", KEY_WHOLE, AT(size), 8, 1024, 32, "", "pixels of a side"},
-    {"frames", KEY_WHOLE, AT(frames), 1, 80, 80, "", "frames of a clip in the video stage"},
+    {"frames", KEY_WHOLE, AT(frames), 1, 80, 80, "", "frames of a clip in the stages video and ssr"},
+    {"crop", KEY_WHOLE, AT(crop), 16, 1024, 96, "", "ssr stage: pixels of the squares cut out, a multiple of 16"},
     {"batch", KEY_WHOLE, AT(batch), 1, 4096, 32, "", "clips in a step"},
     {"steps", KEY_WHOLE, AT(steps), 1, 1e9, 10000, "", "optimiser steps of the whole run"},
     {"warmup", KEY_WHOLE, AT(warmup), 1, 1e9, 200, "", "steps over which the learning rate rises"},
@@ -244,14 +245,15 @@ static lm_status apply_override(lm_error *e, const char *text, lm_run_config *c)
 }
 
 static lm_status check(lm_error *e, const char *name, const lm_run_config *c) {
-    if (strcmp(c->stage, "image") && strcmp(c->stage, "video"))
-        return lm_fail(e, LM_USAGE, "%s: stage must be image or video, not \"%.40s\"", name, c->stage);
+    if (strcmp(c->stage, "image") && strcmp(c->stage, "video") && strcmp(c->stage, "ssr"))
+        return lm_fail(e, LM_USAGE, "%s: stage must be image, video or ssr, not \"%.40s\"", name, c->stage);
     for (int i = 0; i < c->data.count; i++)
         if (!*c->data.at[i]) return lm_fail(e, LM_USAGE, "%s: data has an empty entry; name a tar or a folder", name);
     if (!c->data.count) return lm_fail(e, LM_USAGE, "%s: data is missing: the tar shards or folders to train on", name);
     if (!*c->out) return lm_fail(e, LM_USAGE, "%s: out is missing: the folder of the run", name);
     if (!strcmp(c->stage, "video") && !*c->init)
         return lm_fail(e, LM_USAGE, "%s: the video stage needs init: the folder of the image stage's weights", name);
+    if (c->crop % 16) return lm_fail(e, LM_USAGE, "%s: crop is %d; it must be a multiple of 16", name, (int)c->crop);
     if (*c->init && *c->config) return lm_fail(e, LM_USAGE, "%s: give init or config, not both", name);
     return LM_OK;
 }

@@ -13,14 +13,15 @@ typedef struct lm_run_list {
 } lm_run_list;
 
 typedef struct lm_run_config {
-    char *stage;      // "image" or "video"
+    char *stage;      // "image", "video" or "ssr"
     lm_run_list data; // tar shards or folders
     char *text;       // folder of the text encoder
     char *out;        // folder of the run: checkpoint, weights, metrics.csv, sample sheets
     char *init;       // folder with config.json and model.safetensors to start from; video: image weights are inflated
     char *config;     // config.json of a network born anew; "" = the default configuration
     char *style;      // stills of this drawing style
-    int64_t size, frames; // pixels of a side; frames of a clip (video)
+    int64_t size, frames; // pixels of a side; frames of a clip (video, ssr)
+    int64_t crop;         // pixels of the squares cut out (ssr)
     int64_t batch, steps, warmup;
     double learning_rate, cooldown; // cooldown: share of the steps at whose end the rate falls to 0
     double weight_decay, beta1, beta2, eps;

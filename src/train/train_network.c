@@ -11,6 +11,14 @@ bool trainer_is_video(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "video");
 }
 
+bool trainer_is_ssr(const lm_trainer *t) {
+    return !strcmp(t->cfg->stage, "ssr");
+}
+
+int trainer_side(const lm_trainer *t) {
+    return (int)(trainer_is_ssr(t) ? t->cfg->crop : t->cfg->size);
+}
+
 char *trainer_path(const lm_trainer *t, const char *name) {
     return lm_format("%s/%s", t->cfg->out, name);
 }
@@ -30,7 +38,7 @@ lm_status trainer_network(lm_error *e, const lm_trainer *t, int clips, bool with
     lm_graph *g = out->graph = lm_graph_create(t->o.precision);
     if (!g) return lm_fail_memory(e, 1e6, "the network");
     if (train) lm_graph_train(g, trainer_is_video(t) ? lm_unet_is_inflation : NULL);
-    int64_t size = t->cfg->size, frames = t->batch.frames;
+    int64_t size = trainer_side(t), frames = t->batch.frames;
     out->io = lm_unet_build(g, &t->net, clips, frames, size, size, LM_TEXT_TOKENS);
     if (with_loss) {
         out->target = lm_input(g, "target", LM_F32, clips, frames, size, size, t->net.out_channels);
@@ -55,6 +63,10 @@ lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_tr
     LM_TRY(lm_plan_write(e, n->plan, n->io.mask, t->mask, clips * LM_TEXT_TOKENS * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.t, b->t, clips * sizeof(float)));
     LM_TRY(lm_plan_write(e, n->plan, n->io.x, b->xt, pixels * 3 * sizeof(float)));
-    if (n->io.cond.id >= 0) LM_TRY(lm_plan_write(e, n->plan, n->io.cond, b->data.cond, pixels * 4 * sizeof(float)));
+    if (n->io.cond.id >= 0)
+        LM_TRY(lm_plan_write(e, n->plan, n->io.cond, b->data.cond,
+                             pixels * (size_t)b->data.cond_channels * sizeof(float)));
+    if (n->io.noise_level.id >= 0)
+        LM_TRY(lm_plan_write(e, n->plan, n->io.noise_level, b->data.level, clips * sizeof(float)));
     return lm_plan_write(e, n->plan, n->target, b->v, pixels * 3 * sizeof(float));
 }

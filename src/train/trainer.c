@@ -14,9 +14,14 @@
 static lm_status check_shape(lm_error *e, const lm_trainer *t) {
     const lm_run_config *c = t->cfg;
     int side = lm_unet_size_multiple(&t->net), frames = lm_unet_frame_multiple(&t->net);
-    if (c->size % side)
-        return lm_fail(e, LM_USAGE, "size %lld: this network takes multiples of %d", (long long)c->size, side);
-    if (trainer_is_video(t) && (c->frames % frames || c->frames > t->net.max_frames))
+    bool ssr = trainer_is_ssr(t);
+    if (trainer_side(t) % side)
+        return lm_fail(e, LM_USAGE, "%s %d: this network takes multiples of %d", ssr ? "crop" : "size", trainer_side(t),
+                       side);
+    if (ssr && c->crop > c->size)
+        return lm_fail(e, LM_USAGE, "crop %lld is larger than size %lld, the clips' side", (long long)c->crop,
+                       (long long)c->size);
+    if ((trainer_is_video(t) || ssr) && (c->frames % frames || c->frames > t->net.max_frames))
         return lm_fail(e, LM_USAGE, "frames %lld: this network takes multiples of %d, at most %d", (long long)c->frames,
                        frames, t->net.max_frames);
     return LM_OK;
@@ -24,7 +29,7 @@ static lm_status check_shape(lm_error *e, const lm_trainer *t) {
 
 static lm_status read_network(lm_error *e, lm_trainer *t) {
     const lm_run_config *c = t->cfg;
-    t->net = lm_unet_config_default();
+    t->net = trainer_is_ssr(t) ? lm_unet_config_ssr() : lm_unet_config_default();
     if (*c->init || *c->config) {
         char *path = *c->init ? lm_format("%s/config.json", c->init) : lm_strdup(c->config);
         if (!path) return lm_fail_memory(e, 1e3, "the configuration");
@@ -32,6 +37,17 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         lm_free(path);
         LM_TRY(s);
     }
+    if (trainer_is_ssr(t)) {
+        if (!lm_unet_is_ssr(&t->net))
+            return lm_fail(e, LM_USAGE,
+                           "%s is no super-resolution network: it needs 3 channels in, out and as condition, "
+                           "noise_level_cond, video, and no temporal_down",
+                           *c->init ? c->init : c->config);
+        return check_shape(e, t);
+    }
+    if (t->net.noise_level_cond)
+        return lm_fail(e, LM_USAGE, "%s is a super-resolution network; the stage ssr trains it",
+                       *c->init ? c->init : c->config);
     if (!trainer_is_video(t) && t->net.video) { // its image layers alone
         t->net.video = false;
         t->net.cond_channels = 0;
@@ -52,7 +68,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
     LM_TRY(lm_dataset_open(e, &o, &t->dataset));
     t->batch = (lm_batch_options){.split = LM_SPLIT_TRAIN,
                                   .clips = (int)c->batch,
-                                  .frames = trainer_is_video(t) ? (int)c->frames : 1,
+                                  .frames = trainer_is_video(t) || trainer_is_ssr(t) ? (int)c->frames : 1,
                                   .motion_share = c->motion_share,
                                   .motion_caption_share = c->motion_caption_share,
                                   .condition_share = c->condition_share,
@@ -60,6 +76,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .color_share = c->color_share,
                                   .caption_dropout = c->caption_dropout,
                                   .condition = trainer_is_video(t),
+                                  .crop = trainer_is_ssr(t) ? (int)c->crop : 0,
                                   .seed = (uint64_t)c->seed};
     trainer_log(t, "data: %d sprites to train on (%d animated), %d left out for validation",
                 lm_dataset_count(t->dataset, LM_SPLIT_TRAIN), lm_dataset_animated(t->dataset, LM_SPLIT_TRAIN),
@@ -243,8 +260,8 @@ static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
         row->loss = t->loss_mean;
         LM_TRY(metrics_append(e, t, row));
     }
-    if (every(t->step, c->sample_every) || (last && c->sample_every)) return trainer_sample_sheet(e, t);
-    return LM_OK;
+    if (!every(t->step, c->sample_every) && !(last && c->sample_every)) return LM_OK;
+    return trainer_is_ssr(t) ? trainer_ssr_sheet(e, t) : trainer_sample_sheet(e, t);
 }
 
 static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {

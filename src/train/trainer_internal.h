@@ -34,7 +34,9 @@ struct lm_trainer {
     int params;
 };
 
-bool trainer_is_video(const lm_trainer *t);
+bool trainer_is_video(const lm_trainer *t); // stage "video"
+bool trainer_is_ssr(const lm_trainer *t);   // stage "ssr"
+int trainer_side(const lm_trainer *t);      // pixels of a side of what the network sees
 void trainer_log(const lm_trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *trainer_path(const lm_trainer *t, const char *name); // in the run's folder; heap, NULL when memory is short
 
@@ -53,6 +55,8 @@ lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_no
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);
 // One row a prompt, from the averaged weights, into sample-STEP.png.
 lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t);
+// In the ssr stage: one row a validation clip, its middle frame as given, as made and as it is.
+lm_status trainer_ssr_sheet(lm_error *e, lm_trainer *t);
 
 lm_status trainer_save(lm_error *e, lm_trainer *t);  // checkpoint, then the averaged weights
 lm_status trainer_load(lm_error *e, lm_trainer *t);  // the checkpoint

@@ -140,7 +140,7 @@ static void test_defects(void **state) {
         {"stage: image\ndata: {a: b}\n", "data takes a list", "line 2"},
         {"data: [a, [b]]\n", "data takes a list of texts", "line 1"},
         {"stage: image\n---\nstage: video\n", "a second document", "line 3"},
-        {"stage: sound\ndata: a\nout: b\n", "stage must be image or video, not \"sound\"", "run.yaml"},
+        {"stage: sound\ndata: a\nout: b\n", "stage must be image, video or ssr, not \"sound\"", "run.yaml"},
         {"data: a\nout: b\n", "stage must be image or video", "run.yaml"},
         {"stage: image\nout: b\n", "data is missing", "run.yaml"},
         {"stage: image\ndata:\nout: b\n", "data has an empty entry", "run.yaml"},

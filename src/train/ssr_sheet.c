@@ -1,0 +1,91 @@
+// The ssr stage's sample sheet: crops of validation clips as they were given, as the averaged weights enlarge them, and
+// as they are.
+#include "train/trainer_internal.h"
+
+#include "base/memory.h"
+#include "diffusion/sampler.h"
+#include "diffusion/schedule.h"
+#include "media/media.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ROWS = 4, COLUMNS = 3, SHEET_SEED = 20240124 };
+
+typedef struct enlarging {
+    train_network n; // of one clip
+    int64_t count;   // floats of a clip
+} enlarging;
+
+static lm_status denoise(lm_error *e, void *user, const float *x, double time, float *v) {
+    enlarging *s = user;
+    float t32 = (float)time;
+    size_t bytes = (size_t)s->count * sizeof(float);
+    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.x, x, bytes));
+    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.t, &t32, sizeof t32));
+    LM_TRY(lm_plan_run(e, s->n.plan));
+    return lm_plan_read(e, s->n.plan, s->n.io.v, v, bytes);
+}
+
+static lm_status write_inputs(lm_error *e, lm_trainer *t, enlarging *s, const lm_batch *b) {
+    size_t width = (size_t)t->net.text_width;
+    LM_TRY(lm_text_cache_get(e, t->texts, b->captions[0], t->states, t->mask));
+    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.text, t->states, LM_TEXT_TOKENS * width * sizeof(float)));
+    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.mask, t->mask, LM_TEXT_TOKENS * sizeof(float)));
+    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.noise_level, b->level, sizeof(float)));
+    return lm_plan_write(e, s->n.plan, s->n.io.cond, b->cond, (size_t)s->count * sizeof(float));
+}
+
+// The middle frame of a clip into a place of the sheet.
+static void paste(const lm_clip *picture, const float *clip, int frames, int side, int row, int column) {
+    const float *from = clip + (int64_t)(frames / 2) * side * side * 3;
+    for (int y = 0; y < side; y++) {
+        uint8_t *to = picture->data + ((int64_t)(row * side + y) * picture->width + column * side) * 3;
+        for (int i = 0; i < side * 3; i++)
+            to[i] = (uint8_t)lrintf((fminf(fmaxf(from[y * side * 3 + i], -1), 1) + 1) * 127.5f);
+    }
+}
+
+static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, float *x, const lm_clip *picture) {
+    lm_batch_options o = t->batch;
+    lm_batch b;
+    bool left_out = lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION) > 0;
+    o.split = left_out ? LM_SPLIT_VALIDATION : LM_SPLIT_TRAIN;
+    o.seed = SHEET_SEED;
+    o.clips = 1;
+    o.first = row;
+    o.caption_dropout = 0;
+    LM_TRY(lm_dataset_batch(e, t->dataset, &o, 0, &b));
+    const lm_sampler sampler = {.kind = LM_SAMPLER_DDIM,
+                                .steps = (int)t->cfg->sample_steps,
+                                .t_start = 0.999,
+                                .clamp = 1,
+                                .denoise = denoise,
+                                .user = s};
+    lm_noise_fill(x, o.frames, s->count / o.frames, SHEET_SEED, (uint32_t)row, 1);
+    lm_status status = write_inputs(e, t, s, &b);
+    if (status == LM_OK) status = lm_sample(e, &sampler, x, s->count);
+    const float *clips[COLUMNS] = {b.cond, x, b.x0};
+    for (int c = 0; c < COLUMNS && status == LM_OK; c++) paste(picture, clips[c], o.frames, o.crop, row, c);
+    lm_batch_free(&b);
+    return status;
+}
+
+lm_status trainer_ssr_sheet(lm_error *e, lm_trainer *t) {
+    int side = trainer_side(t);
+    enlarging s = {.count = (int64_t)t->batch.frames * side * side * 3};
+    lm_clip picture = {0};
+    char *path = lm_format("%s/sample-%07lld.png", t->cfg->out, (long long)t->step);
+    float *x = lm_alloc((size_t)s.count, sizeof *x);
+    lm_status status = path && x ? trainer_network(e, t, 1, false, false, &s.n)
+                                 : lm_fail_memory(e, (double)s.count * sizeof *x, "the sample sheet");
+    if (status == LM_OK) lm_plan_bind(s.n.plan, t->average, NULL);
+    if (status == LM_OK) status = lm_clip_alloc(e, 1, COLUMNS * side, ROWS * side, 3, &picture);
+    for (int row = 0; row < ROWS && status == LM_OK; row++) status = fill_row(e, t, &s, row, x, &picture);
+    if (status == LM_OK) status = lm_media_write(e, path, &picture, NULL);
+    lm_clip_free(&picture);
+    trainer_network_free(&s.n);
+    lm_free(x);
+    lm_free(path);
+    return status;
+}
