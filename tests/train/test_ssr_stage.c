@@ -211,7 +211,8 @@ static void runs_resume_to_the_same_bytes(void **state) {
 // its own weights a run goes on.
 static void training_lowers_the_loss(void **state) {
     (void)state;
-    static const char *const longer[] = {"steps=200", "learning_rate=0.01", "validate_every=20", "sample_every=0", NULL};
+    static const char *const longer[] = {"steps=200", "learning_rate=0.01", "validate_every=20", "sample_every=0",
+                                         NULL};
     lm_error e = {0};
     watch w = {0};
     double first, last;
