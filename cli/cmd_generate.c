@@ -1,223 +1,8 @@
 // lumiere generate: a prompt to a file.
-#include "commands.h"
-
-#include <jansson.h>
-#include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
-#include <time.h>
-
-typedef struct settings {
-    machine_settings machine;
-    const char *prompt, *negative, *output, *model, *sampler, *preview, *progress;
-    int64_t seed;
-    bool seed_given, cfg_given, json, quiet;
-    int frames, width, height, steps, batch, clip, preview_every;
-    double fps, cfg_scale, dynamic_threshold;
-} settings;
-
-#define AT(member) offsetof(settings, member)
-static const option_row rows[] = {
-    {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what to show (or as the argument)", 0, 0, 0},
-    {"negative-prompt", 'n', OPTION_TEXT, AT(negative), "TEXT", "what to keep away from", 0, 0, 0},
-    {"output", 'o', OPTION_TEXT, AT(output), "FILE",
-     ".mp4 .webm .gif .apng .webp .npy, .png for one frame, or FOLDER/ (default: out.mp4)", 0, 0, 0},
-    {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
-     "model folder (default: LUMIERE_MODEL, or the one that came along)", 0, 0, 0},
-    {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: a new one each time)", 0, 0,
-     AT(seed_given)},
-    {"steps", 0, OPTION_INT, AT(steps), "N", "sampling steps (default: the model's)", 1, 1000, 0},
-    {"cfg-scale", 0, OPTION_NUMBER, AT(cfg_scale), "X",
-     "guidance: how closely to follow the prompt; 1: off (default: the model's)", 0, 100, AT(cfg_given)},
-    {"sampler", 0, OPTION_CHOICE, AT(sampler), "dpmpp_2m|ddim", "way of sampling (default: the model's)", 0, 0, 0},
-    {"dynamic-threshold", 0, OPTION_NUMBER, AT(dynamic_threshold), "P",
-     "share of values kept unsaturated, such as 0.995; 0: clamp (default)", 0, 0.99999, 0},
-    {"video-frames", 'f', OPTION_INT, AT(frames), "N", "frames (default: the model's; most: 80)", 1, INT_MAX, 0},
-    {"fps", 0, OPTION_NUMBER, AT(fps), "X", "frames a second (default: the model's)", 0.1, 240, 0},
-    {"width", 'W', OPTION_INT, AT(width), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
-    {"height", 'H', OPTION_INT, AT(height), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
-    {"batch-count", 'b', OPTION_INT, AT(batch), "N", "clips to make, named FILE-0, FILE-1 ... (default: 1)", 1, 100000,
-     0},
-    {"clip", 0, OPTION_INT, AT(clip), "N", "number of the first clip: clip N of a seed is always the same (default: 0)",
-     0, INT_MAX / 2, 0},
-    OPTION_THREADS,
-    OPTION_PRECISION,
-    OPTION_DEVICE,
-    {"preview", 0, OPTION_TEXT, AT(preview), "FILE", "write the clip as predicted so far to FILE, again and again", 0,
-     0, 0},
-    {"preview-every", 0, OPTION_INT, AT(preview_every), "N", "steps between previews (default: 5)", 1, 1000, 0},
-    {"progress", 0, OPTION_CHOICE, AT(progress), PROGRESS_CHOICES, "on stderr; auto: a bar on a terminal (default)", 0,
-     0, 0},
-    {"json", 0, OPTION_FLAG, AT(json), NULL, "print a line of JSON for every clip on stdout", 0, 0, 0},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, "no messages but errors", 0, 0, 0},
-    {.name = NULL},
-};
-
-typedef struct job {
-    const settings *s;
-    lumiere_context *c;
-    lumiere_model *m;
-    lumiere_generate_options o;
-    progress_mode progress;
-    bool preview_failed;
-} job;
-
-static bool on_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
-    job *j = user;
-    if (preview && !j->preview_failed && lumiere_clip_write(j->c, preview, j->s->preview, NULL) != LUMIERE_OK) {
-        j->preview_failed = true;
-        complain(0, "no preview: %s", lumiere_error_message(j->c));
-    }
-    progress_show(j->progress, "step", step, steps, seconds_left, "");
-    return !interrupted();
-}
-
-// The output's name for a clip of a batch: the number before the ending, or before the '/' of a folder.
-static char *output_name(const settings *s, int clip) {
-    size_t size = strlen(s->output) + 32;
-    char *name = malloc(size);
-    if (!name) return NULL;
-    if (s->batch <= 1) return strcpy(name, s->output);
-    const char *slash = strrchr(s->output, '/'), *dot = strrchr(s->output, '.');
-    size_t at = slash && !slash[1] ? (size_t)(slash - s->output) : strlen(s->output);
-    if (dot && at == strlen(s->output) && (!slash || dot > slash)) at = (size_t)(dot - s->output);
-    snprintf(name, size, "%.*s-%d%s", (int)at, s->output, clip, s->output + at);
-    return name;
-}
-
-static int check_outputs(const job *j) {
-    for (int i = 0; i < j->s->batch; i++) {
-        char *name = output_name(j->s, j->s->clip + i);
-        if (!name) return complain(4, "no memory");
-        lumiere_status status = lumiere_output_check(j->c, name);
-        free(name);
-        if (status != LUMIERE_OK) return report_failure(j->c, status);
-    }
-    if (!j->s->preview) return 0;
-    lumiere_status status = lumiere_output_check(j->c, j->s->preview);
-    return status == LUMIERE_OK ? 0 : report_failure(j->c, status);
-}
-
-static void announce(const job *j, const lumiere_estimate *e) {
-    if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
-    if (j->s->quiet) return;
-    char time[40];
-    print_duration(time, sizeof time, e->seconds * j->s->batch);
-    fprintf(stderr, "%s: %d frame%s of %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
-            lumiere_model_name(j->m), e->frames, e->frames == 1 ? "" : "s", e->width, e->height, e->steps,
-            (long long)j->o.seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
-}
-
-static double clock_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void print_json(const char *output, double seconds, const char *recipe) {
-    json_t *line =
-        json_pack("{s:s, s:f, s:o?}", "output", output, "seconds", seconds, "recipe", json_loads(recipe, 0, NULL));
-    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    if (text) printf("%s\n", text);
-    fflush(stdout);
-    free(text);
-    json_decref(line);
-}
-
-// What a recipe says beside the library's part: the model folder when one was named.
-static char *recipe_extra(const settings *s) {
-    if (!s->model) return NULL;
-    json_t *object = json_pack("{s:s}", "model_folder", s->model);
-    char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
-    json_decref(object);
-    return text;
-}
-
-static lumiere_status make_clip(job *j, const char *output) {
-    lumiere_clip *clip = NULL;
-    char *recipe = NULL, *extra = recipe_extra(j->s);
-    double start = clock_seconds();
-    lumiere_status status = lumiere_generate_recipe(j->c, j->m, &j->o, extra, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_generate(j->c, j->m, &j->o, &clip);
-    progress_end(j->progress);
-    if (status == LUMIERE_OK) status = lumiere_clip_write(j->c, clip, output, recipe);
-    double took = clock_seconds() - start;
-    if (status == LUMIERE_OK && j->s->json) print_json(output, took, recipe);
-    if (status == LUMIERE_OK && !j->s->quiet) {
-        char time[40];
-        print_duration(time, sizeof time, took);
-        fprintf(stderr, "wrote %s in %s\n", output, time);
-    }
-    lumiere_clip_free(&clip);
-    lumiere_string_free(&recipe);
-    free(extra);
-    return status;
-}
-
-static int make_clips(job *j) {
-    lumiere_estimate e;
-    lumiere_status status = lumiere_estimate_generate(j->c, j->m, &j->o, &e);
-    if (status != LUMIERE_OK) return report_failure(j->c, status);
-    announce(j, &e);
-    for (int i = 0; i < j->s->batch; i++) {
-        if (interrupted()) return complain(130, "stopped before clip %d", j->s->clip + i);
-        j->o.clip = (uint32_t)(j->s->clip + i);
-        char *name = output_name(j->s, j->s->clip + i);
-        if (!name) return complain(4, "no memory");
-        status = make_clip(j, name);
-        free(name);
-        if (status != LUMIERE_OK) return report_failure(j->c, status);
-    }
-    return 0;
-}
-
-static void fill_options(job *j) {
-    const settings *s = j->s;
-    j->o = (lumiere_generate_options){
-        .prompt = s->prompt,
-        .negative_prompt = s->negative,
-        .seed = (uint64_t)s->seed,
-        .clip = (uint32_t)s->clip,
-        .frames = s->frames,
-        .width = s->width,
-        .height = s->height,
-        .fps = s->fps,
-        .steps = s->steps,
-        .cfg_scale = s->cfg_scale,
-        .cfg_scale_set = s->cfg_given,
-        .sampler = s->sampler && !strcmp(s->sampler, "ddim") ? LUMIERE_DDIM : LUMIERE_DPMPP_2M,
-        .sampler_set = s->sampler != NULL,
-        .dynamic_threshold = s->dynamic_threshold,
-        .preview_every = s->preview ? s->preview_every : 0,
-        .progress = on_step,
-        .user = j,
-    };
-}
-
-static int generate(const settings *s) {
-    char path[PATH_MAX];
-    const char *model = find_model(s->model, path, sizeof path);
-    int code = 0;
-    if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
-    job j = {.s = s, .progress = progress_choose(s->progress, s->quiet)};
-    j.c = open_context(&s->machine, &code);
-    if (!j.c) return code;
-    fill_options(&j);
-    watch_interrupts();
-    code = check_outputs(&j);
-    if (code == 0) {
-        lumiere_status status = lumiere_model_open(j.c, model, &j.m);
-        code = status == LUMIERE_OK ? make_clips(&j) : report_failure(j.c, status);
-    }
-    lumiere_model_free(&j.m);
-    lumiere_context_free(&j.c);
-    return code;
-}
+#include "making.h"
 
 static int run(const command *c, int argc, char **argv) {
-    settings s = {.output = "out.mp4", .batch = 1, .preview_every = 5};
+    making_settings s = MAKING_DEFAULTS;
     const char *argument;
     int code = options_parse(c, argc, argv, &s, &argument);
     if (code != GO_ON) return code;
@@ -225,12 +10,7 @@ static int run(const command *c, int argc, char **argv) {
     if (argument) s.prompt = argument;
     if (!s.prompt || !*s.prompt)
         return complain(2, "generate: no prompt; try: lumiere generate \"a rocket, moving from left to right\"");
-    if (!s.seed_given || s.seed < 0) {
-        uint32_t random = 0;
-        if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)time(NULL);
-        s.seed = random;
-    }
-    return generate(&s);
+    return making_run(&(making){.settings = &s});
 }
 
 const command command_generate = {
@@ -239,7 +19,7 @@ const command command_generate = {
     "Makes a clip from a prompt.",
     "An existing FILE is replaced once the new one is complete. How the clip was made is kept in it and in FILE.json;\n"
     "lumiere inspect FILE prints it. The first Ctrl-C stops after the present step.",
-    rows,
+    making_rows,
     1,
     run,
 };

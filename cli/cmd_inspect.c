@@ -21,13 +21,37 @@ static const option_row rows[] = {
 static const struct {
     const char *member, *option;
 } recipe_options[] = {
-    {"prompt", "prompt"},       {"negative_prompt", "negative-prompt"},
-    {"seed", "seed"},           {"clip", "clip"},
-    {"frames", "video-frames"}, {"width", "width"},
-    {"height", "height"},       {"fps", "fps"},
-    {"steps", "steps"},         {"cfg_scale", "cfg-scale"},
-    {"sampler", "sampler"},     {"dynamic_threshold", "dynamic-threshold"},
-    {"precision", "precision"}, {"model_folder", "model"},
+    {"input", "input"},
+    {"input_hash", "input-hash"},
+    {"mask", "mask"},
+    {"mask_hash", "mask-hash"},
+    {"box", "box"},
+    {"pad", "pad"},
+    {"feather", "feather"},
+    {"strength", "strength"},
+    {"fit", "fit"},
+    {"background", "background"},
+    {"no_composite", "no-composite"},
+    {"prompt", "prompt"},
+    {"negative_prompt", "negative-prompt"},
+    {"seed", "seed"},
+    {"clip", "clip"},
+    {"frames", "video-frames"},
+    {"width", "width"},
+    {"height", "height"},
+    {"fps", "fps"},
+    {"loop", "loop"},
+    {"steps", "steps"},
+    {"cfg_scale", "cfg-scale"},
+    {"sampler", "sampler"},
+    {"dynamic_threshold", "dynamic-threshold"},
+    {"noise_level", "noise-level"},
+    {"window", "window"},
+    {"overlap", "overlap"},
+    {"tile", "tile"},
+    {"tile_overlap", "tile-overlap"},
+    {"precision", "precision"},
+    {"model_folder", "model"},
 };
 
 // Within single quotes, as a shell reads it back.
@@ -42,19 +66,27 @@ static void print_quoted(const char *text) {
     putchar('\'');
 }
 
+// --option, --option=VALUE, or for an array --option=A,B,C.
+static void print_option(const char *option, const json_t *value) {
+    if (json_is_false(value)) return;
+    printf(" --%s%s", option, json_is_true(value) ? "" : "=");
+    if (json_is_string(value))
+        print_quoted(json_string_value(value));
+    else if (json_is_integer(value))
+        printf("%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        printf("%.15g", json_real_value(value));
+    for (size_t i = 0; i < json_array_size(value); i++)
+        printf("%s%lld", i ? "," : "", (long long)json_integer_value(json_array_get(value, i)));
+}
+
 static int print_arguments(const json_t *recipe, const char *path) {
-    if (!json_is_object(recipe)) return complain(5, "%s has no recipe; it was not made by lumiere generate", path);
-    fputs("lumiere generate", stdout);
+    if (!json_is_object(recipe)) return complain(5, "%s has no recipe; it was not made by lumiere", path);
+    const char *task = json_string_value(json_object_get(recipe, "task"));
+    printf("lumiere %s", task ? task : "generate");
     for (size_t i = 0; i < sizeof recipe_options / sizeof *recipe_options; i++) {
         const json_t *value = json_object_get(recipe, recipe_options[i].member);
-        if (!value) continue;
-        printf(" --%s=", recipe_options[i].option);
-        if (json_is_string(value))
-            print_quoted(json_string_value(value));
-        else if (json_is_integer(value))
-            printf("%lld", (long long)json_integer_value(value));
-        else
-            printf("%.15g", json_number_value(value));
+        if (value) print_option(recipe_options[i].option, value);
     }
     putchar('\n');
     return 0;

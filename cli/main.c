@@ -5,16 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const command *const commands[] = {&command_generate, &command_train, &command_inspect, &command_bench,
-                                          &command_doctor};
+static const command *const commands[] = {&command_generate,    &command_animate, &command_inpaint, &command_outpaint,
+                                          &command_cinemagraph, &command_edit,    &command_train,   &command_inspect,
+                                          &command_bench,       &command_doctor};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void) {
     printf("lumiere %s: text to video by space-time diffusion\n\nusage: lumiere COMMAND [options]\n\n",
            lumiere_version());
-    for (int i = 0; i < COMMANDS; i++) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    printf("  %-10s %s\n", "help", "Prints a command's options: lumiere help COMMAND.");
-    printf("  %-10s %s\n", "--version", "Prints the version.");
+    for (int i = 0; i < COMMANDS; i++) printf("  %-11s %s\n", commands[i]->name, commands[i]->summary);
+    printf("  %-11s %s\n", "help", "Prints a command's options: lumiere help COMMAND.");
+    printf("  %-11s %s\n", "--version", "Prints the version.");
     printf("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 model missing or damaged, 4 not enough memory,\n"
            "5 input or output file, 130 interrupted.\n");
 }

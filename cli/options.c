@@ -59,18 +59,22 @@ const char *nearest_word(const char *word, const char *const *candidates) {
     return best;
 }
 
-static int count_rows(const option_row *rows) {
-    int n = 0;
-    while (rows[n].name) n++;
+// All rows of a table, those of shared tables too; at most MAX_OPTIONS.
+static int collect_rows(const option_row *table, option_row *out, int n) {
+    for (; table->name && n < MAX_OPTIONS; table++)
+        if (table->kind == OPTION_ROWS)
+            n = collect_rows((const option_row *)(const void *)table->argument, out, n);
+        else
+            out[n++] = *table;
     return n;
 }
 
-static int unknown_option(const command *c, const char *word) {
+static int unknown_option(const command *c, const option_row *rows, int n, const char *word) {
     char name[64];
     snprintf(name, sizeof name, "%s", word + strspn(word, "-"));
     name[strcspn(name, "=")] = 0;
     const char *names[MAX_OPTIONS + 2] = {"help"};
-    for (int i = 0; c->options[i].name && i < MAX_OPTIONS; i++) names[i + 1] = c->options[i].name;
+    for (int i = 0; i < n; i++) names[i + 1] = rows[i].name;
     const char *near = !strncmp(word, "--", 2) ? nearest_word(name, names) : NULL;
     if (near) return complain(2, "%s: unknown option %s; did you mean --%s?", c->name, word, near);
     return complain(2, "%s: unknown option %s; see lumiere help %s", c->name, word, c->name);
@@ -138,6 +142,7 @@ static int set_value(const option_row *o, const char *text, char *settings) {
             return complain(2, "--%s is \"%.40s\"; it must be one of %s", o->name, text, o->argument);
         break;
     case OPTION_TEXT:
+    case OPTION_ROWS:
         break;
     }
     *(const char **)to = text;
@@ -176,8 +181,9 @@ static int take_arguments(const command *c, int argc, char **argv, const char **
 int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments) {
     struct option longs[MAX_OPTIONS + 2];
     char shorts[2 * MAX_OPTIONS + 4];
-    int n = count_rows(c->options);
-    fill_getopt(c->options, n, longs, shorts);
+    option_row rows[MAX_OPTIONS];
+    int n = collect_rows(c->options, rows, 0);
+    fill_getopt(rows, n, longs, shorts);
     opterr = 0;
     optind = 1;
     for (;;) {
@@ -190,10 +196,10 @@ int options_parse(const command *c, int argc, char **argv, void *settings, const
         const char *word = argv[optind > before ? optind - 1 : before];
         if (code == '?') {
             char letter[3] = {'-', (char)optopt, 0};
-            return unknown_option(c, optopt > 0 && optopt < 128 && strncmp(word, "--", 2) ? letter : word);
+            return unknown_option(c, rows, n, optopt > 0 && optopt < 128 && strncmp(word, "--", 2) ? letter : word);
         }
         if (code == ':') return complain(2, "%s: %s needs a value; see lumiere help %s", c->name, word, c->name);
-        int status = set_value(&c->options[row_of(c->options, n, code)], optarg, settings);
+        int status = set_value(&rows[row_of(rows, n, code)], optarg, settings);
         if (status != GO_ON) return status;
     }
     return take_arguments(c, argc - optind, argv + optind, arguments);
@@ -214,6 +220,8 @@ void options_help(const command *c) {
     printf("usage: lumiere %s%s%s [options]\n\n%s\n", c->name, *c->arguments ? " " : "", c->arguments, c->summary);
     if (*c->details) printf("\n%s\n", c->details);
     printf("\n");
-    for (const option_row *o = c->options; o->name; o++) print_row(o);
+    option_row rows[MAX_OPTIONS];
+    int n = collect_rows(c->options, rows, 0);
+    for (int i = 0; i < n; i++) print_row(&rows[i]);
     print_row(&(option_row){"help", 'h', OPTION_FLAG, 0, "", "this text", 0, 0, 0});
 }

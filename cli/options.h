@@ -12,6 +12,7 @@ typedef enum option_kind {
     OPTION_SEED,   // int64_t; negative: pick one
     OPTION_NUMBER, // double within [least, most]
     OPTION_CHOICE, // const char *, one of those in argument, separated by '|'
+    OPTION_ROWS,   // no option itself: argument is a table of rows that commands share, see OPTION_SHARED
 } option_kind;
 
 typedef struct option_row {
@@ -58,6 +59,9 @@ typedef struct machine_settings {
         .name = "device", .kind = OPTION_CHOICE, .offset = offsetof(machine_settings, device),                         \
         .argument = "cpu|reference", .help = "what computes; reference is plain C and slow (default: cpu)"             \
     }
+
+#define OPTION_SHARED(table)                                                                                           \
+    { .name = "", .kind = OPTION_ROWS, .argument = (const char *)(table) }
 
 enum { GO_ON = -1 };
 // Fills settings. arguments: room for c->most_arguments texts, NULL where none was given. Returns GO_ON, or the exit

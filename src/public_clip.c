@@ -42,13 +42,14 @@ static void drop_alpha(lm_clip *c, const uint8_t background[3]) {
     c->channels = 3;
 }
 
-lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3],
+lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3], double seconds,
                                       lumiere_clip **out) {
     lm_error e = {0};
     lm_status status = LM_OK;
     *out = lm_alloc_zero(1, sizeof **out);
     if (!*out) status = lm_fail_memory(&e, sizeof **out, "a clip");
-    if (status == LM_OK) status = lm_media_read(&e, path, 0, &(*out)->clip);
+    if (status == LM_OK && seconds > 0) status = lm_media_read_start(&e, path, seconds, &(*out)->clip);
+    if (status == LM_OK && !(seconds > 0)) status = lm_media_read(&e, path, 0, &(*out)->clip);
     if (status == LM_OK)
         drop_alpha(&(*out)->clip, background);
     else
@@ -58,7 +59,7 @@ lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, cons
 
 lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out) {
     const uint8_t black[3] = {0};
-    return lumiere_clip_read_over(c, path, black, out);
+    return lumiere_clip_read_over(c, path, black, 0, out);
 }
 
 lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,

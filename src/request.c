@@ -34,10 +34,21 @@ static int round_up(int n, int multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
+double lumiere_model_default(const lumiere_model *m, const char *key) {
+    static const struct {
+        const char *key;
+        double value;
+    } usual[] = {{"width", 64}, {"height", 64}, {"fps", 16}, {"steps", 25}, {"cfg_scale", 4}};
+    if (!strcmp(key, "frames"))
+        return lm_model_folder_default(m->folder, key, m->config.video ? m->config.max_frames : 1);
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (!strcmp(key, usual[i].key)) return lm_model_folder_default(m->folder, key, usual[i].value);
+    return 0;
+}
+
 // value, or the model's default when it is 0; from 1 to most.
-static lm_status resolve_count(lm_error *e, const lumiere_model *m, const char *key, int value, double fallback,
-                               int most, int *out) {
-    double v = value ? value : lm_model_folder_default(m->folder, key, fallback);
+static lm_status resolve_count(lm_error *e, const lumiere_model *m, const char *key, int value, int most, int *out) {
+    double v = value ? value : lumiere_model_default(m, key);
     if (!(v >= 1 && v <= most && v == floor(v)))
         return lm_fail(e, LM_USAGE, "%s is %.10g; it must be a whole number from 1 to %d", key, v, most);
     *out = (int)v;
@@ -55,9 +66,9 @@ static lm_status resolve_prompt(lm_error *e, const char *what, const char *text)
 
 static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
     int most_frames = m->config.video ? m->config.max_frames : 1;
-    LM_TRY(resolve_count(e, m, "frames", o->frames, most_frames, most_frames, &r->frames));
-    LM_TRY(resolve_count(e, m, "width", o->width, 64, LM_MAX_SIDE, &r->width));
-    LM_TRY(resolve_count(e, m, "height", o->height, 64, LM_MAX_SIDE, &r->height));
+    LM_TRY(resolve_count(e, m, "frames", o->frames, most_frames, &r->frames));
+    LM_TRY(resolve_count(e, m, "width", o->width, LM_MAX_SIDE, &r->width));
+    LM_TRY(resolve_count(e, m, "height", o->height, LM_MAX_SIDE, &r->height));
     int side = lm_unet_size_multiple(&m->config);
     r->run_frames = m->config.video ? round_up(r->frames, lm_unet_frame_multiple(&m->config)) : 1;
     r->loop = o->loop;
@@ -71,9 +82,8 @@ static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumier
 }
 
 static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
-    LM_TRY(resolve_count(e, m, "steps", o->steps, 25, MAX_STEPS, &r->steps));
-    r->cfg_scale =
-        o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lm_model_folder_default(m->folder, "cfg_scale", 4);
+    LM_TRY(resolve_count(e, m, "steps", o->steps, MAX_STEPS, &r->steps));
+    r->cfg_scale = o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lumiere_model_default(m, "cfg_scale");
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return lm_fail(e, LM_USAGE, "the guidance scale is %g; it must be 0 to 100", r->cfg_scale);
     r->sampler = o->sampler;
@@ -98,7 +108,7 @@ lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_gen
     if (r->seed > INT64_MAX) return lm_fail(e, LM_USAGE, "the seed must be below 2^63");
     LM_TRY(resolve_shape(e, m, o, r));
     LM_TRY(resolve_sampler(e, m, o, r));
-    r->fps = o->fps != 0 ? o->fps : lm_model_folder_default(m->folder, "fps", 16);
+    r->fps = o->fps != 0 ? o->fps : lumiere_model_default(m, "fps");
     if (!(r->fps >= 0.1 && r->fps <= 240))
         return lm_fail(e, LM_USAGE, "%g frames a second; 0.1 to 240 are possible", r->fps);
     return LM_OK;

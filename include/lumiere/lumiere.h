@@ -54,6 +54,8 @@ LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *fo
 LUMIERE_API void lumiere_model_free(lumiere_model **m);
 LUMIERE_API const char *lumiere_model_name(const lumiere_model *m);
 LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m); // 16 hex digits
+// A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale"; 0 for other keys.
+LUMIERE_API double lumiere_model_default(const lumiere_model *m, const char *key);
 
 typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 
@@ -161,7 +163,7 @@ LUMIERE_API double lumiere_clip_fps(const lumiere_clip *clip);
 LUMIERE_API const uint8_t *lumiere_clip_data(const lumiere_clip *clip); // frames x height x width x 3, RGB
 
 // Files by their ending: .mp4 .webm .gif .png .apng .webp .npy, or a folder of PNG frames (path ends in '/').
-// Any picture or video is read, turned as it says; what is transparent lies over black, or over a background (RGB).
+// Any picture or video is read, turned as it says; what is transparent lies over black.
 LUMIERE_API lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3],
                                                   lumiere_clip **out);
@@ -190,6 +192,7 @@ LUMIERE_API lumiere_status lumiere_train(lumiere_context *c, const lumiere_train
 // Benchmark of one row of a model's work, as text on out (a C stream) or JSON.
 typedef struct lumiere_bench_options {
     const char *rows; // "forward,image,video"
+// What is transparent lies over a background (RGB); the rest of a video after so many seconds is left out (0: nothing).
     int repeat;
     bool json, nodes; // nodes: a line a node
     bool trace_plan;  // the memory plan as well: a line a node with its operands' shapes and places

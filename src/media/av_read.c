@@ -6,6 +6,7 @@
 #include <libavutil/display.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
+#include <math.h>
 #include <string.h>
 
 // Pictures and the containers that clips come in. Formats that name other files (playlists, scripts) are left out, and
@@ -211,9 +212,18 @@ static double find_rate(const reader *r) {
     return lm_media_rate(r->frames.clip.frames, seconds, tolerance);
 }
 
-static lm_status read_all(lm_error *e, reader *r) {
+// No more frames than seconds hold, where the rate is known before they are read.
+static void limit_frames(reader *r, double seconds) {
+    const char *kind = r->format->iformat->name;
+    if (!(seconds > 0) || !strcmp(kind, "gif") || !strcmp(kind, "apng")) return;
+    double frames = ceil(seconds * find_rate(r));
+    if (frames > 0 && frames < LM_MAX_READ_FRAMES) r->frames.wanted = (int)frames;
+}
+
+static lm_status read_all(lm_error *e, reader *r, double seconds) {
     LM_TRY(open_container(e, r));
     LM_TRY(open_decoder(e, r));
+    limit_frames(r, seconds);
     LM_TRY(decode_all(e, r));
     r->frames.clip.fps = find_rate(r);
     // decoded with alpha (CMYK in the case of MJPEG) whether or not they use it
@@ -234,10 +244,11 @@ static void close_reader(reader *r) {
 }
 
 // Whatever libavformat and libavcodec read of the formats above. Decodes on the calling thread.
-lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out) {
+lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, double seconds,
+                     lm_clip *out) {
     lm_av_quiet();
     reader r = {.frames = {.name = name, .wanted = max_frames}, .bytes = {(uint8_t *)bytes, size, size}};
-    lm_status status = read_all(e, &r);
+    lm_status status = read_all(e, &r, seconds);
     close_reader(&r);
     return lm_builder_finish(e, &r.frames, status, out);
 }

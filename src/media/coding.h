@@ -43,7 +43,9 @@ lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_
 lm_status lm_npy_write(lm_error *e, const lm_clip *clip, lm_bytes *out);
 
 typedef enum lm_av_kind { LM_AV_MP4, LM_AV_WEBM, LM_AV_GIF, LM_AV_PNG, LM_AV_APNG } lm_av_kind;
-lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+// seconds: as for lm_media_read_start; 0: all.
+lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, double seconds,
+                     lm_clip *out);
 // The container's comment, NULL when there is none. Free with lm_free.
 lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment);
 // comment may be NULL; it is written to mp4 and webm only.

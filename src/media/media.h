@@ -21,6 +21,9 @@ enum { LM_MAX_SIDE = 8192, LM_MAX_READ_FRAMES = 4096 };
 // and more than LM_MAX_READ_FRAMES is a failure. LM_MEDIA with the name and reason on failure; sizes are checked before
 // frames are allocated.
 lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
+// The first seconds of a clip, above 0; at least a frame. What tells its rate at the end or not at all (GIF, APNG,
+// WebP, npy, folders) is read whole.
+lm_status lm_media_read_start(lm_error *e, const char *path, double seconds, lm_clip *out);
 // The same from memory (training shards). name is for messages.
 lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
                                lm_clip *out);

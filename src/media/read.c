@@ -43,8 +43,8 @@ static bool is_cut_matroska(const uint8_t *b, size_t size) {
     return id == 0x18538067 && (!ebml_number(b, size, &at, false, &length) || length > size - at);
 }
 
-lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
-                               lm_clip *out) {
+static lm_status read_bytes(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
+                            double seconds, lm_clip *out) {
     *out = (lm_clip){0};
     if (max_frames < 0) return lm_fail(e, LM_USAGE, "%.200s: asked for %d frames", name, max_frames);
     if (!size) return lm_fail(e, LM_MEDIA, "%.200s: is empty", name);
@@ -53,17 +53,30 @@ lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *byt
     if (lm_npy_is(bytes, size)) return lm_npy_read(e, name, bytes, size, max_frames, out);
     if (is_cut_gif(bytes, size) || is_cut_matroska(bytes, size))
         return lm_fail(e, LM_MEDIA, "%.200s: is truncated", name);
-    return lm_av_read(e, name, bytes, size, max_frames, out);
+    return lm_av_read(e, name, bytes, size, max_frames, seconds, out);
 }
 
-lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out) {
+lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
+                               lm_clip *out) {
+    return read_bytes(e, name, bytes, size, max_frames, 0, out);
+}
+
+static lm_status read_path(lm_error *e, const char *path, int max_frames, double seconds, lm_clip *out) {
     *out = (lm_clip){0};
     struct stat info;
     if (!stat(path, &info) && S_ISDIR(info.st_mode)) return lm_folder_read(e, path, max_frames, out);
     uint8_t *bytes;
     size_t size;
     LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
-    lm_status status = lm_media_read_memory(e, path, bytes, size, max_frames, out);
+    lm_status status = read_bytes(e, path, bytes, size, max_frames, seconds, out);
     lm_free(bytes);
     return status;
+}
+
+lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out) {
+    return read_path(e, path, max_frames, 0, out);
+}
+
+lm_status lm_media_read_start(lm_error *e, const char *path, double seconds, lm_clip *out) {
+    return read_path(e, path, 0, seconds, out);
 }
