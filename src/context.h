@@ -40,7 +40,8 @@ struct lumiere_model {
     float *weights;       // device memory
     int64_t weight_count; // floats
     char hash[17];
-    video_plan plan; // of the last shape asked for; graph NULL: none
+    video_plan plan;      // of the last shape asked for; graph NULL: none
+    struct upscaler *ssr; // upscale.h; NULL when the model has no such part
 };
 
 // A run's options with the model's defaults filled in, checked.
@@ -86,8 +87,14 @@ void video_plan_free(video_plan *p);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
 
+// LM_USAGE when a text is no UTF-8. lost_words: those past the encoder's tokens.
+lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lost_words, size_t size);
+
 // Adds the members of the recipe that tell a task from text to video. false: no memory.
 bool task_describe(const task *t, struct json_t *recipe);
+// Merges the members of the JSON object in text; "" and NULL add none.
+lm_status recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
 
 // Floating-point operations a second that this device reaches in a 3x3 convolution of the context's precision.
 lm_status measure_speed(lm_error *e, lumiere_context *c, double *out);
+double network_seconds(double flops, double speed); // of a whole network, from that speed

@@ -25,14 +25,13 @@ static void copy_lost_words(const char *text, int64_t lost, char *out, size_t si
     strcpy(out + n, "...");
 }
 
-static lm_status check_texts(lm_error *e, lumiere_model *m, const request *r, lumiere_estimate *out) {
+lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lost_words, size_t size) {
     size_t bytes = LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
     float mask[LM_TEXT_TOKENS], *states = lm_alloc(bytes, 1);
     if (!states) return lm_fail_memory(e, (double)bytes, "the text states");
     int64_t lost = -1;
-    lm_status status = lm_text_encode(e, m->text, r->negative, states, mask, NULL);
-    if (status == LM_OK) status = lm_text_encode(e, m->text, r->prompt, states, mask, &lost);
-    if (status == LM_OK) copy_lost_words(r->prompt, lost, out->lost_words, sizeof out->lost_words);
+    lm_status status = lm_text_encode(e, m->text, text, states, mask, &lost);
+    if (status == LM_OK) copy_lost_words(text, lost, lost_words, size);
     lm_free(states);
     return status;
 }
@@ -45,13 +44,18 @@ static uint64_t task_bytes(const task *t) {
     return (t->o->input ? 4 * pixels : 0) + (r->loop ? 2 * window : 0);
 }
 
-static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
+double network_seconds(double flops, double speed) {
     // A whole network reaches about this share of what its largest convolutions reach; normalisation and attention read
     // and write much for the operations they do.
     const double share_of_convolution = 0.6;
+    return flops / (speed * share_of_convolution);
+}
+
+static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
     const request *r = &t->r;
     double speed;
-    LM_TRY(check_texts(e, m, r, out));
+    LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
+    LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
     LM_TRY(video_plan_make(e, m, r));
     LM_TRY(measure_speed(e, c, &speed));
     out->steps = task_steps(t);
@@ -64,7 +68,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->bytes = lm_plan_total_bytes(m->plan.plan) + task_bytes(t) +
                  run_buffer_bytes(m, r->run_frames, r->run_width, r->run_height);
     out->flops = lm_plan_flops(m->plan.plan) * out->steps * evaluations_per_step(r);
-    out->seconds = out->flops / (speed * share_of_convolution);
+    out->seconds = network_seconds(out->flops, speed);
     if (!t->o->input) return LM_OK;
     const lm_given_options *g = &t->given_options;
     const lm_fit fit = lm_given_fit(g);

@@ -6,8 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 
-// Merges the members of the object in text; "" and NULL add none.
-static lm_status add_members(lm_error *e, json_t *recipe, const char *text) {
+lm_status recipe_add_members(lm_error *e, json_t *recipe, const char *text) {
     if (!text || !*text) return LM_OK;
     json_error_t where;
     json_t *more = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -36,7 +35,7 @@ static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, 
     json_t *recipe = recipe_object(c, m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
-    if (status == LM_OK) status = add_members(e, recipe, extra);
+    if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);
     if (text) *json = lm_strdup(text);

@@ -151,6 +151,33 @@ LUMIERE_API lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model
                                                const char *extra, char **json);
 LUMIERE_API const char *lumiere_task_name(lumiere_task t); // as the command's: "generate", "animate", "inpaint" ...
 
+// Spatial super-resolution, docs/upscale.md: any clip at four times its width and height. Only models with a part "ssr"
+// can. Zero means the default in brackets, or the model's own.
+LUMIERE_API bool lumiere_model_upscales(const lumiere_model *m);
+typedef struct lumiere_upscale_options {
+    const char *prompt; // what the clip shows; NULL: nothing is said
+    uint64_t seed;
+    uint32_t clip;      // noise is keyed by (seed, clip, frame)
+    int steps;          // of DDIM (8)
+    double noise_level; // of the noise added to the input, 0 to 0.4 (0.1): more lets the network repair more
+    bool noise_level_set;
+    int window, overlap; // frames that the network sees at once (16), and that windows share (2)
+    bool overlap_set;
+    int tile, tile_overlap; // the same in pixels of the output, rows and columns: multiples of 16 (512, 32)
+    bool tile_overlap_set;
+    int preview_every;         // steps; 0: none
+    lumiere_progress progress; // its steps are evaluations of the network: steps x windows x tiles
+    void *user;
+} lumiere_upscale_options;
+// The first takes the input's frames and size. LUMIERE_MEMORY names tiles or a number of frames that fit.
+LUMIERE_API lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width,
+                                                    int height, const lumiere_upscale_options *o,
+                                                    lumiere_estimate *out);
+LUMIERE_API lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                                           const lumiere_upscale_options *o, lumiere_clip **out);
+LUMIERE_API lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                                                  const lumiere_upscale_options *o, const char *extra, char **json);
+
 // A clip of the caller's pixels, frames x height x width x 3 bytes, copied. fps 0: without a rate.
 LUMIERE_API lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,
                                                const uint8_t *pixels, lumiere_clip **out);
@@ -165,8 +192,9 @@ LUMIERE_API const uint8_t *lumiere_clip_data(const lumiere_clip *clip); // frame
 // Files by their ending: .mp4 .webm .gif .png .apng .webp .npy, or a folder of PNG frames (path ends in '/').
 // Any picture or video is read, turned as it says; what is transparent lies over black.
 LUMIERE_API lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out);
+// What is transparent lies over a background (RGB); the rest of a video after so many seconds is left out (0: nothing).
 LUMIERE_API lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3],
-                                                  lumiere_clip **out);
+                                                  double seconds, lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path,
                                               const char *recipe);
 LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run
@@ -174,6 +202,60 @@ LUMIERE_API lumiere_status lumiere_recipe_read(lumiere_context *c, const char *p
 // What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts), "weights"
 // (a .safetensors file: tensors, metadata) or "clip" (frames, size, rate, recipe). Free with lumiere_string_free.
 LUMIERE_API lumiere_status lumiere_describe(lumiere_context *c, const char *path, char **json);
+
+// Figures of a clip's coherence; docs/measure.md has the formulas. A difference is a mean of absolute differences over
+// pixels and channels, in units of 0 to 255.
+typedef struct lumiere_measure_options {
+    int window, overlap; // frames of the windows that made the clip and that neighbours share; window 0: none
+    const lumiere_clip
+        *reference; // of as many frames, such as what was upscaled: windows' gains are against it; or NULL
+    bool no_flow;   // leaves out the optical flow, which takes most of the time
+} lumiere_measure_options;
+
+// NaN: this clip has no such figure (a clip of one frame has no difference). The arrays hold a value a frame, or a pair
+// or triple of neighbouring frames, and lie in one block.
+typedef struct lumiere_measures {
+    int frames, width, height;
+    double fps;
+    double difference, *differences;      // of neighbouring frames: mean, and frames - 1 values
+    double flicker, *flickers;            // second difference: mean, and frames - 2 values
+    double level_flicker;                 // the same of the frames' mean levels: of brightness alone, not of motion
+    double loop_difference, loop_ratio;   // of the last frame and the first; divided by difference
+    int borders;                          // pairs of neighbouring frames that different windows made
+    double border_difference, seam_ratio; // mean difference at these; divided by that of all other pairs
+    double border_gain, rest_gain;        // mean difference divided by the reference's: at borders, at the others
+    double warp_error, *warp_errors;      // frame against the one before moved along the flow: mean, frames - 1 values
+    double warp_covered, speed;           // share of pixels that count there; their mean motion in pixels a frame
+    double *path_x, *path_y;              // centre of the foreground, in widths: frames values
+    double moved_x, moved_y;              // mean of its last fifth less mean of its first fifth
+    double range_x, range_y;              // greatest less smallest
+} lumiere_measures;
+// options may be NULL. LUMIERE_USAGE: an overlap that isn't less than the window, a reference of another length.
+LUMIERE_API lumiere_status lumiere_measure(lumiere_context *c, const lumiere_clip *clip,
+                                           const lumiere_measure_options *options, lumiere_measures *out);
+LUMIERE_API void lumiere_measures_free(lumiere_measures *m); // the arrays
+
+typedef enum lumiere_slice { LUMIERE_SLICE_XT, LUMIERE_SLICE_YT } lumiere_slice;
+// A picture whose rows are frames, the first on top: of each frame row number at (XT), or column number at (YT, its top
+// on the left).
+LUMIERE_API lumiere_status lumiere_clip_slice(lumiere_context *c, const lumiere_clip *clip, lumiere_slice axis, int at,
+                                              lumiere_clip **out);
+
+typedef struct lumiere_compare_options {
+    int gap;       // gray pixels between the two; 0: none
+    bool shortest; // end with the shorter clip; otherwise it stays on its last frame
+    double fps;    // 0: a's rate, or b's where a has none, or 16
+} lumiere_compare_options;
+typedef struct lumiere_comparison {
+    int frames;        // that both have, over which the figures are
+    double psnr;       // dB, peak 255; infinite for equal clips; NaN when width or height differ
+    double difference; // NaN likewise
+} lumiere_comparison;
+// Both clips side by side, the lower one enlarged to the other's height by repeating pixels, and how far they are
+// apart. options, side_by_side and figures may be NULL. LUMIERE_USAGE: wider than 8192 pixels.
+LUMIERE_API lumiere_status lumiere_compare(lumiere_context *c, const lumiere_clip *a, const lumiere_clip *b,
+                                           const lumiere_compare_options *options, lumiere_clip **side_by_side,
+                                           lumiere_comparison *figures);
 
 // Training. run: a YAML file, see docs/training.md; set: "key=value" overrides. resume: go on from the checkpoint of
 // the run's folder. log receives one line of text at a time, without a newline.
@@ -192,7 +274,6 @@ LUMIERE_API lumiere_status lumiere_train(lumiere_context *c, const lumiere_train
 // Benchmark of one row of a model's work, as text on out (a C stream) or JSON.
 typedef struct lumiere_bench_options {
     const char *rows; // "forward,image,video"
-// What is transparent lies over a background (RGB); the rest of a video after so many seconds is left out (0: nothing).
     int repeat;
     bool json, nodes; // nodes: a line a node
     bool trace_plan;  // the memory plan as well: a line a node with its operands' shapes and places

@@ -119,13 +119,25 @@ static lm_unet_config tiny_config(void) {
     return c;
 }
 
-static void make_base_part(const char *folder) {
+static lm_unet_config tiny_ssr_config(void) {
+    lm_unet_config c = lm_unet_config_ssr();
+    c.levels = 2;
+    c.channels[0] = 16;
+    c.channels[1] = 32;
+    c.res_blocks = 1;
+    c.head_dim = 8;
+    c.groups = 8;
+    c.text_width = WIDTH;
+    c.embed_width = 32;
+    return c;
+}
+
+static void make_network_part(const char *folder, lm_unet_config c) {
     lm_error e = {0};
-    lm_unet_config c = tiny_config();
     assert_int_equal(mkdir(folder, 0777), 0);
     lm_graph *g = lm_graph_create(LM_F32);
     assert_non_null(g);
-    lm_unet_build(g, &c, 1, 2, 4, 4, LM_TEXT_TOKENS);
+    lm_unet_build(g, &c, 1, 2, lm_unet_size_multiple(&c), lm_unet_size_multiple(&c), LM_TEXT_TOKENS);
     if (lm_graph_status(g, &e) != LM_OK) fail_msg("%s", e.text);
     int count = lm_graph_params(g);
     lm_slot *slots = calloc((size_t)count, sizeof *slots);
@@ -144,17 +156,25 @@ static void make_base_part(const char *folder) {
     lm_graph_free(&g);
 }
 
+#define MODEL_JSON(parts)                                                                                              \
+    "{\"format\":1,\"name\":\"tiny\",\"version\":\"1\",\"licence\":\"Apache-2.0\",\"parts\":{" parts "},"              \
+    "\"defaults\":{\"frames\":4,\"width\":8,\"height\":8,\"fps\":8,\"steps\":2,\"cfg_scale\":3}}"
+
+void tiny_model_add_ssr(const char *folder) {
+    char part[512];
+    write_text(folder, "model.json", MODEL_JSON("\"text\":\"text\",\"base\":\"base\",\"ssr\":\"ssr\""));
+    snprintf(part, sizeof part, "%s/ssr", folder);
+    make_network_part(part, tiny_ssr_config());
+}
+
 void tiny_model_make(const char *folder) {
     char part[512];
     assert_int_equal(mkdir(folder, 0777), 0);
-    write_text(folder, "model.json",
-               "{\"format\":1,\"name\":\"tiny\",\"version\":\"1\",\"licence\":\"Apache-2.0\","
-               "\"parts\":{\"text\":\"text\",\"base\":\"base\"},"
-               "\"defaults\":{\"frames\":4,\"width\":8,\"height\":8,\"fps\":8,\"steps\":2,\"cfg_scale\":3}}");
+    write_text(folder, "model.json", MODEL_JSON("\"text\":\"text\",\"base\":\"base\""));
     snprintf(part, sizeof part, "%s/text", folder);
     make_text_part(part);
     snprintf(part, sizeof part, "%s/base", folder);
-    make_base_part(part);
+    make_network_part(part, tiny_config());
 }
 
 char *temporary_make(void) {

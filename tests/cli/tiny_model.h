@@ -3,6 +3,8 @@
 
 // Makes folder (which must not exist) and everything in it; fails the test when that is not possible.
 void tiny_model_make(const char *folder);
+// Adds a super-resolution network to it.
+void tiny_model_add_ssr(const char *folder);
 // A folder under /tmp for a test program's files, removed by temporary_remove.
 char *temporary_make(void);
 void temporary_remove(char *folder);

@@ -1,0 +1,92 @@
+// Super-resolution through the public interface.
+#include "upscale.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+
+#include <jansson.h>
+#include <string.h>
+
+bool lumiere_model_upscales(const lumiere_model *m) {
+    return m->ssr != NULL;
+}
+
+static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                          lumiere_estimate *out) {
+    double speed;
+    LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
+    LM_TRY(upscale_prepare(e, c, m, r));
+    LM_TRY(measure_speed(e, c, &speed));
+    out->steps = r->steps;
+    out->frames = r->frames;
+    out->width = r->width;
+    out->height = r->height;
+    out->bytes = lm_plan_total_bytes(m->ssr->plan.plan) + upscale_buffer_bytes(r, c->threads);
+    out->flops = lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(r);
+    out->seconds = network_seconds(out->flops, speed);
+    return LM_OK;
+}
+
+lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width, int height,
+                                        const lumiere_upscale_options *o, lumiere_estimate *out) {
+    lm_error e = {0};
+    upscale_request r;
+    *out = (lumiere_estimate){0};
+    lm_status status = upscale_resolve(&e, m, o, frames, width, height, &r);
+    if (status == LM_OK) status = estimate(&e, c, m, &r, out);
+    return api_done(c, status, &e);
+}
+
+typedef struct follower {
+    const lumiere_upscale_options *o;
+    double started;
+} follower;
+
+static bool follow(void *user, int64_t done, int64_t all, const lumiere_clip *preview) {
+    const follower *f = user;
+    double left = (lm_seconds() - f->started) / (double)done * (double)(all - done);
+    return f->o->progress(f->o->user, (int)done, (int)all, left, preview);
+}
+
+lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                               const lumiere_upscale_options *o, lumiere_clip **out) {
+    lm_error e = {0};
+    upscale_request r;
+    follower f = {.o = o};
+    const upscale_watch watch = {o->preview_every, o->progress ? follow : NULL, &f};
+    *out = NULL;
+    lm_status status = upscale_resolve(&e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r);
+    if (status == LM_OK) status = upscale_prepare(&e, c, m, &r);
+    f.started = lm_seconds();
+    if (status == LM_OK) status = upscale_run(&e, c, m, &r, &in->clip, &watch, out);
+    return api_done(c, status, &e);
+}
+
+static lm_status make_recipe(lm_error *e, const lumiere_context *c, const lumiere_model *m, const lumiere_clip *in,
+                             const lumiere_upscale_options *o, const char *extra, char **json) {
+    upscale_request r;
+    char hash[17];
+    LM_TRY(upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r));
+    lumiere_clip_hash(in, hash);
+    json_t *recipe =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:[i,i,i,i], s:i, s:f, s:i, s:i, s:i, s:i, s:s}", //
+                  "program", "lumiere", "version", LUMIERE_VERSION, "task", "upscale", "model", lumiere_model_name(m),
+                  "model_hash", m->hash, "input_hash", hash, "prompt", r.prompt, "seed", (json_int_t)r.seed, "clip",
+                  (json_int_t)r.clip, "shape", r.frames, r.height, r.width, 3, "steps", r.steps, "noise_level",
+                  r.noise_level, "window", r.window, "overlap", r.overlap, "tile", r.tile, "tile_overlap",
+                  r.tile_overlap, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
+    if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
+    lm_status status = recipe_add_members(e, recipe, extra);
+    char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(recipe);
+    if (text) *json = lm_strdup(text);
+    free(text);
+    return status == LM_OK && !*json ? lm_fail_memory(e, 4096, "the recipe") : status;
+}
+
+lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                                      const lumiere_upscale_options *o, const char *extra, char **json) {
+    lm_error e = {0};
+    *json = NULL;
+    return api_done(c, make_recipe(&e, c, m, in, o, extra, json), &e);
+}

@@ -1,0 +1,49 @@
+// Super-resolution inside the library: few steps of DDIM, each evaluated on overlapping windows of the clip. Private to
+// the files beside this one.
+#pragma once
+#include "context.h"
+#include "diffusion/multidiffusion.h"
+
+// The part of a model. Its weights are loaded, and its plan made, when they are first used.
+typedef struct upscaler {
+    const char *folder;
+    lm_unet_config config;
+    float *weights;       // device memory; NULL: not loaded yet
+    int64_t weight_count; // floats
+    video_plan plan;      // of the last window asked for
+} upscaler;
+void upscaler_free(upscaler **u, lm_device *d);
+
+// Options with their defaults filled in, checked.
+typedef struct upscale_request {
+    const char *prompt;
+    uint64_t seed;
+    uint32_t clip;
+    int steps;
+    double noise_level;
+    int window, overlap;       // frames
+    int tile, tile_overlap;    // pixels of the output
+    int frames, width, height; // of the output
+    int run_width, run_height; // as computed: multiples of what the network needs
+    lm_grid grid;              // over [frames, run_height, run_width, 3]
+} upscale_request;
+// width and height are the input's.
+lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o, int frames, int width,
+                          int height, upscale_request *out);
+
+int64_t upscale_evaluations(const upscale_request *r); // of the network, in the whole run
+// Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.
+uint64_t upscale_buffer_bytes(const upscale_request *r, int threads);
+// Loads the weights and makes the plan. LM_MEMORY names tiles or a number of frames that fit.
+lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
+
+// Called after every evaluation. preview: the whole clip as predicted so far, where a step is done and that is due,
+// else NULL. false stops.
+typedef struct upscale_watch {
+    int preview_every; // steps; 0: never
+    bool (*report)(void *user, int64_t done, int64_t all, const lumiere_clip *preview);
+    void *user;
+} upscale_watch;
+// in: RGB of the request's shape. *out is NULL on failure. upscale_prepare comes first.
+lm_status upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                      const lm_clip *in, const upscale_watch *watch, lumiere_clip **out);

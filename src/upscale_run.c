@@ -1,0 +1,221 @@
+// The run of super-resolution. Beside the noisy clip itself there is only one window of everything else: windows are
+// taken in the order of time, and a frame takes its step as soon as no further window holds it, since none of those
+// looks at it any more. So a longer clip takes 15 bytes a pixel: 12 for the noisy clip and 3 for the frames made.
+#include "upscale.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/threads.h"
+#include "diffusion/cascade.h"
+#include "diffusion/sampler.h"
+#include "diffusion/schedule.h"
+
+#include <string.h>
+
+enum { NOISE_STEP = 1 }; // of the noise's key; the base network's is 0
+
+typedef struct run {
+    lumiere_model *m;
+    const upscale_request *r;
+    const lm_clip *in;
+    const upscale_watch *watch;
+    lm_pool *pool;
+    int64_t frame;       // floats of a frame as computed
+    float *x;            // [frames, frame]: noisy clip
+    float *sum;          // [window, frame]: predictions of frames that more windows may hold, from frame sum_at on
+    float *cond;         // [window, frame]: enlarged input with its noise, from frame cond_at on
+    float *tile;         // of the network
+    float *scratch;      // one piece for each thread
+    int64_t piece;       // floats of a piece
+    int sum_at, cond_at; // cond_at -1: nothing yet
+    int step;
+    int64_t done, all; // evaluations
+    lumiere_clip *out;
+} run;
+
+static const double noisiest = 0.999;
+
+static lm_status allocate(lm_error *e, run *u, int threads) {
+    const upscale_request *r = u->r;
+    u->frame = (int64_t)r->run_width * r->run_height * 3;
+    u->piece = u->frame / (LM_ENLARGEMENT * LM_ENLARGEMENT) + (int64_t)r->run_width * 3;
+    size_t window = (size_t)r->grid.time.window * (size_t)u->frame;
+    u->x = lm_alloc_aligned((size_t)r->frames * (size_t)u->frame * sizeof(float));
+    u->sum = lm_alloc_zero(window, sizeof(float));
+    u->cond = lm_alloc(window, sizeof(float));
+    u->tile = lm_alloc((size_t)lm_grid_floats(&r->grid), sizeof(float));
+    u->scratch = lm_alloc((size_t)u->piece * (size_t)threads, sizeof(float));
+    if (!u->x || !u->sum || !u->cond || !u->tile || !u->scratch)
+        return lm_fail_memory(e, (double)upscale_buffer_bytes(r, threads), "the clip to be made");
+    u->out = lm_alloc_zero(1, sizeof *u->out);
+    if (!u->out) return lm_fail_memory(e, sizeof *u->out, "a clip");
+    LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &u->out->clip));
+    u->out->clip.fps = u->in->fps;
+    return LM_OK;
+}
+
+static void free_run(run *u) {
+    lm_free(u->x);
+    lm_free(u->sum);
+    lm_free(u->cond);
+    lm_free(u->tile);
+    lm_free(u->scratch);
+    lumiere_clip_free(&u->out);
+    lm_pool_free(&u->pool);
+}
+
+static void make_noise(void *user, int64_t frame, int thread) {
+    const run *u = user;
+    (void)thread;
+    lm_random_normal(u->x + frame * u->frame, u->frame, u->r->seed, LM_FOR_NOISE, u->r->clip, (uint32_t)frame,
+                     NOISE_STEP);
+}
+
+// A frame of the input as [-1,1], its last row and column repeated up to what the network needs.
+static void load_low(const run *u, int frame, float *low) {
+    const lm_clip *in = u->in;
+    int width = u->r->run_width / LM_ENLARGEMENT, height = u->r->run_height / LM_ENLARGEMENT;
+    const uint8_t *from = in->data + (int64_t)frame * in->width * in->height * 3;
+    for (int y = 0; y < height; y++) {
+        const uint8_t *row = from + (int64_t)(y < in->height ? y : in->height - 1) * in->width * 3;
+        for (int x = 0; x < width; x++)
+            for (int c = 0; c < 3; c++) *low++ = (float)row[3 * (x < in->width ? x : in->width - 1) + c] / 127.5f - 1;
+    }
+}
+
+// The condition's noise is drawn anew for every window: it costs little beside the network, and keeping it would take
+// as much memory as the clip.
+static void make_cond(void *user, int64_t i, int thread) {
+    const run *u = user;
+    const upscale_request *r = u->r;
+    int width = r->run_width / LM_ENLARGEMENT, height = r->run_height / LM_ENLARGEMENT, frame = u->cond_at + (int)i;
+    int64_t line = (int64_t)r->run_width * 3;
+    float *row = u->scratch + u->piece * thread, *low = row + line, *cond = u->cond + i * u->frame;
+    const lm_level level = lm_level_at(r->noise_level);
+    load_low(u, frame, low);
+    if (r->noise_level > 0) lm_random_normal(cond, u->frame, r->seed, LM_FOR_LOW, r->clip, (uint32_t)frame, NOISE_STEP);
+    for (int y = 0; y < r->run_height; y++, cond += line) {
+        lm_enlarge(low, height, width, y, 0, 1, r->run_width, row);
+        if (r->noise_level > 0) lm_add_noise(level, cond, line, row);
+        memcpy(cond, row, (size_t)line * sizeof *row);
+    }
+}
+
+// Bytes of the frames and pixels that were asked for, of clean frames that begin at first.
+static void store_frames(run *u, const float *x0, int first, int frames) {
+    const lm_clip *out = &u->out->clip;
+    uint8_t *to = out->data + (int64_t)first * out->width * out->height * 3;
+    for (int f = 0; f < frames; f++)
+        for (int y = 0; y < out->height; y++) {
+            const float *row = x0 + f * u->frame + (int64_t)y * u->r->run_width * 3;
+            for (int i = 0; i < 3 * out->width; i++) *to++ = (uint8_t)((row[i] + 1) * 127.5f + 0.5f); // within [-1,1]
+        }
+}
+
+static bool preview_due(const run *u) {
+    int every = u->watch->preview_every;
+    return every > 0 && (u->step + 1) % every == 0 && u->step + 1 < u->r->steps;
+}
+
+// Frames from sum_at to end - 1 have all their predictions: they take the step, and the sums move up.
+static lm_status finish_frames(lm_error *e, run *u, int end) {
+    const upscale_request *r = u->r;
+    int frames = end - u->sum_at;
+    if (frames <= 0) return LM_OK;
+    double t = lm_step_time(noisiest, 0, u->step, r->steps), next = lm_step_time(noisiest, 0, u->step + 1, r->steps);
+    lm_grid_divide(&r->grid, u->sum, u->sum_at, frames);
+    if (!lm_ddim_step(t, next, 1, u->x + u->sum_at * u->frame, u->sum, frames * u->frame))
+        return lm_fail(e, LM_FAILED,
+                       "the super-resolution network's output is not a number in step %d of %d; the weights may be "
+                       "damaged, or fp32 precision may help",
+                       u->step + 1, r->steps);
+    if (preview_due(u) || u->step + 1 == r->steps) store_frames(u, u->sum, u->sum_at, frames);
+    size_t kept = (size_t)((r->grid.time.window - frames) * u->frame);
+    memmove(u->sum, u->sum + frames * u->frame, kept * sizeof *u->sum);
+    memset(u->sum + kept, 0, (size_t)(frames * u->frame) * sizeof *u->sum);
+    u->sum_at = end;
+    return LM_OK;
+}
+
+static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
+    const lm_grid *g = &u->r->grid;
+    lm_plan *p = u->m->ssr->plan.plan;
+    const lm_unet *net = &u->m->ssr->plan.net;
+    size_t bytes = (size_t)lm_grid_floats(g) * sizeof(float);
+    lm_grid_take(g, i, row, column, u->x, 0, u->tile);
+    LM_TRY(lm_plan_write(e, p, net->x, u->tile, bytes));
+    lm_grid_take(g, i, row, column, u->cond, u->cond_at, u->tile);
+    LM_TRY(lm_plan_write(e, p, net->cond, u->tile, bytes));
+    LM_TRY(lm_plan_run(e, p));
+    LM_TRY(lm_plan_read(e, p, net->v, u->tile, bytes));
+    lm_grid_add(g, i, row, column, u->tile, u->sum, u->sum_at);
+    return LM_OK;
+}
+
+static lm_status report(lm_error *e, run *u, bool step_done) {
+    u->done++;
+    if (!u->watch->report) return LM_OK;
+    const lumiere_clip *preview = step_done && preview_due(u) ? u->out : NULL;
+    if (u->watch->report(u->watch->user, u->done, u->all, preview)) return LM_OK;
+    return lm_fail(e, LM_CANCELLED, "stopped in step %d of %d of the enlargement", u->step + 1, u->r->steps);
+}
+
+static lm_status window(lm_error *e, run *u, int i) {
+    const lm_grid *g = &u->r->grid;
+    int start = lm_window_start(&g->time, i), tiles = g->rows.count * g->columns.count;
+    bool last = i + 1 == g->time.count;
+    LM_TRY(finish_frames(e, u, start));
+    if (u->cond_at != start) {
+        u->cond_at = start;
+        lm_pool_run(u->pool, g->time.window, make_cond, u);
+    }
+    for (int k = 0; k < tiles; k++) {
+        LM_TRY(evaluate(e, u, i, k / g->columns.count, k % g->columns.count));
+        bool step_done = last && k + 1 == tiles;
+        if (step_done) LM_TRY(finish_frames(e, u, u->r->frames));
+        LM_TRY(report(e, u, step_done));
+    }
+    return LM_OK;
+}
+
+static lm_status write_text(lm_error *e, run *u) {
+    lumiere_model *m = u->m;
+    const lm_unet *net = &m->ssr->plan.net;
+    size_t bytes = LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
+    float mask[LM_TEXT_TOKENS], *states = lm_alloc(bytes, 1), level = (float)u->r->noise_level;
+    if (!states) return lm_fail_memory(e, (double)bytes, "the text states");
+    lm_status status = lm_text_encode(e, m->text, u->r->prompt, states, mask, NULL);
+    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->text, states, bytes);
+    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->mask, mask, sizeof mask);
+    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->noise_level, &level, sizeof level);
+    lm_free(states);
+    return status;
+}
+
+static lm_status take_steps(lm_error *e, run *u) {
+    const upscale_request *r = u->r;
+    LM_TRY(write_text(e, u));
+    lm_pool_run(u->pool, r->frames, make_noise, u);
+    for (u->step = 0; u->step < r->steps; u->step++) {
+        float t = (float)lm_step_time(noisiest, 0, u->step, r->steps);
+        LM_TRY(lm_plan_write(e, u->m->ssr->plan.plan, u->m->ssr->plan.net.t, &t, sizeof t));
+        u->sum_at = 0;
+        for (int i = 0; i < r->grid.time.count; i++) LM_TRY(window(e, u, i));
+    }
+    return LM_OK;
+}
+
+lm_status upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                      const lm_clip *in, const upscale_watch *watch, lumiere_clip **out) {
+    run u = {.m = m, .r = r, .in = in, .watch = watch, .all = upscale_evaluations(r), .cond_at = -1};
+    *out = NULL;
+    lm_status status = lm_pool_create(e, c->threads, &u.pool);
+    if (status == LM_OK) status = allocate(e, &u, c->threads);
+    if (status == LM_OK) status = take_steps(e, &u);
+    if (status == LM_OK) {
+        *out = u.out;
+        u.out = NULL;
+    }
+    free_run(&u);
+    return status;
+}

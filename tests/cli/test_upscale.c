@@ -1,0 +1,414 @@
+// Super-resolution on a tiny model with random weights: against the specification written out, sizes, threads, Ctrl-C,
+// what is refused; the command.
+#include "cli/run_command.h"
+#include "cli/tiny_model.h"
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "diffusion/cascade.h"
+#include "diffusion/sampler.h"
+#include "diffusion/schedule.h"
+#include "upscale.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static char *work, model[256], plain[256];
+static lumiere_context *context;
+static lumiere_model *loaded;
+static command_result r;
+
+static int make(void **state) {
+    (void)state;
+    work = temporary_make();
+    snprintf(model, sizeof model, "%s/tiny", work);
+    snprintf(plain, sizeof plain, "%s/plain", work);
+    tiny_model_make(plain);
+    tiny_model_make(model);
+    tiny_model_add_ssr(model);
+    const lumiere_context_options o = {.threads = 1, .precision = "fp32"};
+    if (lumiere_context_create(&o, &context) != LUMIERE_OK) return 1;
+    if (lumiere_model_open(context, model, &loaded) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    lumiere_model_free(&loaded);
+    lumiere_context_free(&context);
+    temporary_remove(work);
+    return 0;
+}
+
+static lumiere_clip *make_input(int frames, int width, int height) {
+    lumiere_clip *clip;
+    uint8_t *pixels = malloc((size_t)frames * (size_t)width * (size_t)height * 3);
+    for (int i = 0; i < frames * width * height * 3; i++)
+        pixels[i] = (uint8_t)(128 + 120 * sin(0.11 * i) * cos(0.007 * i));
+    assert_int_equal(lumiere_clip_create(context, frames, width, height, 8, pixels, &clip), LUMIERE_OK);
+    free(pixels);
+    return clip;
+}
+
+static lumiere_clip *enlarge(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                             const lumiere_upscale_options *o) {
+    lumiere_clip *out = NULL;
+    if (lumiere_upscale(c, m, in, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
+    return out;
+}
+
+static bool same(const lumiere_clip *a, const lumiere_clip *b) {
+    size_t n = (size_t)a->clip.frames * (size_t)a->clip.width * (size_t)a->clip.height * 3;
+    return a->clip.frames == b->clip.frames && a->clip.width == b->clip.width && a->clip.height == b->clip.height &&
+           !memcmp(a->clip.data, b->clip.data, n);
+}
+
+// ---- the specification's upscale(), with the whole clip in memory at every moment ----
+
+typedef struct whole {
+    const upscale_request *q;
+    float *cond, *part;
+} whole;
+
+static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
+    const whole *w = user;
+    const lm_grid *g = &w->q->grid;
+    lm_plan *p = loaded->ssr->plan.plan;
+    const lm_unet *net = &loaded->ssr->plan.net;
+    size_t bytes = (size_t)lm_grid_floats(g) * sizeof(float);
+    float time = (float)t;
+    memset(v, 0, (size_t)w->q->frames * w->q->run_height * w->q->run_width * 3 * sizeof *v);
+    for (int k = 0; k < g->time.count * g->rows.count * g->columns.count; k++) {
+        int i = k / (g->rows.count * g->columns.count), row = k / g->columns.count % g->rows.count,
+            column = k % g->columns.count;
+        lm_grid_take(g, i, row, column, x, 0, w->part);
+        LM_TRY(lm_plan_write(e, p, net->x, w->part, bytes));
+        lm_grid_take(g, i, row, column, w->cond, 0, w->part);
+        LM_TRY(lm_plan_write(e, p, net->cond, w->part, bytes));
+        LM_TRY(lm_plan_write(e, p, net->t, &time, sizeof time));
+        LM_TRY(lm_plan_run(e, p));
+        LM_TRY(lm_plan_read(e, p, net->v, w->part, bytes));
+        lm_grid_add(g, i, row, column, w->part, v, 0);
+    }
+    lm_grid_divide(g, v, 0, w->q->frames);
+    return LM_OK;
+}
+
+static void write_fixed_inputs(const upscale_request *q) {
+    lm_error e = {0};
+    float states[LM_TEXT_TOKENS * 16], mask[LM_TEXT_TOKENS], level = (float)q->noise_level;
+    lm_plan *p = loaded->ssr->plan.plan;
+    const lm_unet *net = &loaded->ssr->plan.net;
+    assert_int_equal(lm_text_encode(&e, loaded->text, q->prompt, states, mask, NULL), LM_OK);
+    assert_int_equal(lm_plan_write(&e, p, net->text, states, sizeof states), LM_OK);
+    assert_int_equal(lm_plan_write(&e, p, net->mask, mask, sizeof mask), LM_OK);
+    assert_int_equal(lm_plan_write(&e, p, net->noise_level, &level, sizeof level), LM_OK);
+}
+
+// alpha enlarged + sigma noise, the input's edges repeated to the padded size.
+static void make_condition(const upscale_request *q, const lm_clip *in, float *cond) {
+    int width = q->run_width / 4, height = q->run_height / 4;
+    int64_t frame = (int64_t)q->run_width * q->run_height * 3;
+    float *low = malloc((size_t)frame / 16 * sizeof *low), *noise = malloc((size_t)frame * sizeof *noise);
+    for (int f = 0; f < q->frames; f++, cond += frame) {
+        for (int i = 0; i < frame / 16; i++) {
+            int y = i / 3 / width, x = i / 3 % width;
+            y = y < in->height ? y : in->height - 1;
+            x = x < in->width ? x : in->width - 1;
+            low[i] = (float)in->data[((f * in->height + y) * in->width + x) * 3 + i % 3] / 127.5f - 1;
+        }
+        lm_enlarge(low, height, width, 0, 0, q->run_height, q->run_width, cond);
+        lm_random_normal(noise, frame, q->seed, LM_FOR_LOW, q->clip, (uint32_t)f, 1);
+        lm_add_noise(lm_level_at(q->noise_level), noise, frame, cond);
+    }
+    free(low);
+    free(noise);
+}
+
+static void check_against_specification(int frames, int width, int height, const lumiere_upscale_options *o) {
+    lm_error e = {0};
+    upscale_request q;
+    lumiere_clip *in = make_input(frames, width, height), *out = enlarge(context, loaded, in, o);
+    assert_int_equal(upscale_resolve(&e, loaded, o, frames, width, height, &q), LM_OK);
+    int64_t frame = (int64_t)q.run_width * q.run_height * 3, n = frame * frames;
+    whole w = {&q, malloc((size_t)n * 4), malloc((size_t)lm_grid_floats(&q.grid) * 4)};
+    float *x = malloc((size_t)n * sizeof *x);
+    make_condition(&q, &in->clip, w.cond);
+    write_fixed_inputs(&q);
+    lm_noise_fill(x, frames, frame, q.seed, q.clip, 1);
+    const lm_sampler s = {.kind = LM_SAMPLER_DDIM,
+                          .steps = q.steps,
+                          .t_start = 0.999,
+                          .clamp = 1,
+                          .denoise = mean_of_windows,
+                          .user = &w};
+    if (lm_sample(&e, &s, x, n) != LM_OK) fail_msg("%s", e.text);
+    const uint8_t *got = out->clip.data;
+    for (int f = 0; f < frames; f++)
+        for (int y = 0; y < 4 * height; y++)
+            for (int i = 0; i < 12 * width; i++, got++) {
+                int want = (int)((x[f * frame + ((int64_t)y * q.run_width) * 3 + i] + 1) * 127.5f + 0.5f);
+                if (*got != want) fail_msg("frame %d, row %d, number %d: %d, not %d", f, y, i, *got, want);
+            }
+    free(x);
+    free(w.cond);
+    free(w.part);
+    lumiere_clip_free(&in);
+    lumiere_clip_free(&out);
+}
+
+static void clips_are_those_of_the_specification(void **state) {
+    (void)state;
+    check_against_specification(1, 5, 3, &(lumiere_upscale_options){.steps = 2, .prompt = "a bee"});
+    check_against_specification(17, 4, 4, &(lumiere_upscale_options){.steps = 2, .seed = 7});
+    check_against_specification(
+        21, 5, 7, &(lumiere_upscale_options){.steps = 3, .window = 8, .overlap = 3, .tile = 16, .tile_overlap = 8});
+    check_against_specification(
+        9, 6, 6, &(lumiere_upscale_options){.steps = 1, .window = 4, .overlap_set = true, .noise_level = 0.3});
+}
+
+static void sizes_are_four_times_the_input(void **state) {
+    (void)state;
+    static const int shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {17, 7, 2}, {3, 9, 1}, {33, 2, 3}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        lumiere_clip *in = make_input(shapes[i][0], shapes[i][1], shapes[i][2]);
+        lumiere_clip *out = enlarge(context, loaded, in, &(lumiere_upscale_options){.steps = 1});
+        assert_int_equal(lumiere_clip_frames(out), shapes[i][0]);
+        assert_int_equal(lumiere_clip_width(out), 4 * shapes[i][1]);
+        assert_int_equal(lumiere_clip_height(out), 4 * shapes[i][2]);
+        assert_true(lumiere_clip_fps(out) == 8);
+        lumiere_clip_free(&in);
+        lumiere_clip_free(&out);
+    }
+}
+
+static void threads_do_not_matter_and_the_seed_does(void **state) {
+    (void)state;
+    lumiere_clip *in = make_input(19, 5, 6);
+    const lumiere_upscale_options o = {.steps = 2, .window = 6, .tile = 16, .seed = 4};
+    lumiere_clip *one = enlarge(context, loaded, in, &o), *again = enlarge(context, loaded, in, &o);
+    assert_true(same(one, again));
+    lumiere_upscale_options others[] = {o, o, o, o, o};
+    others[0].seed = 5;
+    others[1].clip = 1;
+    others[2].prompt = "a rocket";
+    others[3].noise_level = 0.2;
+    others[4].overlap_set = true;
+    for (int i = 0; i < 5; i++) {
+        lumiere_clip_free(&again);
+        again = enlarge(context, loaded, in, &others[i]);
+        if (same(one, again)) fail_msg("option %d has no effect", i);
+    }
+    const lumiere_context_options three = {.threads = 3, .precision = "fp32"};
+    lumiere_context *c;
+    lumiere_model *m;
+    assert_int_equal(lumiere_context_create(&three, &c), LUMIERE_OK);
+    assert_int_equal(lumiere_model_open(c, model, &m), LUMIERE_OK);
+    lumiere_clip_free(&again);
+    again = enlarge(c, m, in, &o);
+    assert_true(same(one, again));
+    lumiere_model_free(&m);
+    lumiere_context_free(&c);
+    lumiere_clip_free(&in);
+    lumiere_clip_free(&one);
+    lumiere_clip_free(&again);
+}
+
+typedef struct watch {
+    int calls, stop_after, steps, previews;
+} watch;
+
+static bool on_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
+    watch *w = user;
+    assert_int_equal(step, ++w->calls);
+    assert_true(seconds_left >= 0);
+    w->steps = steps;
+    if (preview) {
+        w->previews++;
+        assert_int_equal(step % (steps / 4), 0);
+        assert_int_equal(lumiere_clip_frames(preview), 10);
+        assert_int_equal(lumiere_clip_width(preview), 16);
+    }
+    return step != w->stop_after;
+}
+
+static void progress_previews_and_stopping(void **state) {
+    (void)state;
+    watch w = {0};
+    lumiere_clip *in = make_input(10, 4, 4), *out;
+    lumiere_upscale_options o = {
+        .steps = 4, .window = 4, .overlap = 1, .preview_every = 1, .progress = on_step, .user = &w};
+    out = enlarge(context, loaded, in, &o);
+    lumiere_clip_free(&out);
+    assert_int_equal(w.calls, 4 * 3); // windows from frames 0, 3 and 6
+    assert_int_equal(w.steps, w.calls);
+    assert_int_equal(w.previews, 3); // the last step's is the clip itself
+    for (int at = 1; at < 12; at += 5) {
+        w = (watch){.stop_after = at};
+        out = in;
+        assert_int_equal(lumiere_upscale(context, loaded, in, &o, &out), LUMIERE_CANCELLED);
+        assert_null(out);
+        assert_int_equal(w.calls, at);
+        assert_non_null(strstr(lumiere_error_message(context), "stopped in step"));
+    }
+    lumiere_clip_free(&in);
+}
+
+static void refused(lumiere_model *m, int frames, int width, int height, lumiere_upscale_options o,
+                    lumiere_status status, const char *message) {
+    lumiere_estimate e;
+    lumiere_status got = lumiere_estimate_upscale(context, m, frames, width, height, &o, &e);
+    if (got != status || !strstr(lumiere_error_message(context), message))
+        fail_msg("status %d, '%s'; expected %d, '%s'", (int)got, lumiere_error_message(context), (int)status, message);
+}
+
+static void wrong_inputs_are_refused(void **state) {
+    (void)state;
+    static char longest[5000];
+    memset(longest, 'a', sizeof longest - 1);
+#define REFUSED(message, ...) refused(loaded, 4, 8, 8, (lumiere_upscale_options){__VA_ARGS__}, LUMIERE_USAGE, message)
+    REFUSED("windows of 17 frames; this model's network takes 1 to 16", .window = 17);
+    REFUSED("windows of -1 frames", .window = -1);
+    REFUSED("overlap by 4; 0 to 3 are possible", .window = 4, .overlap = 4);
+    REFUSED("overlap by -1", .overlap = -1);
+    REFUSED("tiles of 12 pixels; multiples of 8", .tile = 12);
+    REFUSED("tiles of 16 pixels that overlap by 4", .tile = 16, .tile_overlap = 4);
+    REFUSED("tiles of 16 pixels that overlap by 16", .tile = 16, .tile_overlap = 16);
+    REFUSED("steps is 1001", .steps = 1001);
+    REFUSED("the noise level is 0.5; it must be from 0 to 0.4", .noise_level = 0.5);
+    REFUSED("the noise level is nan", .noise_level = NAN);
+    REFUSED("the prompt has 4999 bytes", .prompt = longest);
+    REFUSED("UTF-8", .prompt = "\xff");
+    REFUSED("the seed", .seed = UINT64_MAX);
+#undef REFUSED
+    const lumiere_upscale_options none = {0};
+    refused(loaded, 0, 8, 8, none, LUMIERE_USAGE, "0 frames to enlarge");
+    refused(loaded, 4097, 8, 8, none, LUMIERE_USAGE, "4097 frames to enlarge");
+    refused(loaded, 1, 2049, 8, none, LUMIERE_USAGE, "a clip of 2049x8 to enlarge; from 1 to 2048");
+    refused(loaded, 1, 8, 0, none, LUMIERE_USAGE, "a clip of 8x0");
+    refused(loaded, 4096, 2048, 2048, none, LUMIERE_MEMORY, "need about");
+    lumiere_model *without;
+    assert_int_equal(lumiere_model_open(context, plain, &without), LUMIERE_OK);
+    assert_false(lumiere_model_upscales(without));
+    assert_true(lumiere_model_upscales(loaded));
+    refused(without, 1, 8, 8, none, LUMIERE_MODEL, "no super-resolution network");
+    lumiere_model_free(&without);
+}
+
+static void copy_file(const char *from, const char *to, long bytes) {
+    FILE *a = fopen(from, "r"), *b = fopen(to, "w");
+    assert_true(a && b);
+    for (int c; bytes-- && (c = getc(a)) != EOF;) putc(c, b);
+    fclose(a);
+    assert_int_equal(fclose(b), 0);
+}
+
+static void broken_parts_are_refused(void **state) {
+    (void)state;
+    char broken[256], from[512], to[512];
+    lumiere_model *m;
+    snprintf(broken, sizeof broken, "%s/broken", work);
+    tiny_model_make(broken);
+    tiny_model_add_ssr(broken);
+    snprintf(to, sizeof to, "%s/ssr/model.safetensors", broken);
+    snprintf(from, sizeof from, "%s/ssr/model.safetensors", model);
+    copy_file(from, to, 1000);
+    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_OK); // weights are loaded when they are used
+    assert_string_not_equal(lumiere_model_hash(m), lumiere_model_hash(loaded));
+    refused(m, 1, 8, 8, (lumiere_upscale_options){0}, LUMIERE_MODEL, "ssr/model.safetensors");
+    lumiere_model_free(&m);
+    unlink(to);
+    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_MODEL);
+    assert_non_null(strstr(lumiere_error_message(context), "ssr/model.safetensors"));
+    copy_file(from, to, -1);
+    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_OK);
+    assert_string_equal(lumiere_model_hash(m), lumiere_model_hash(loaded));
+    lumiere_model_free(&m);
+    snprintf(from, sizeof from, "%s/base/config.json", model);
+    snprintf(to, sizeof to, "%s/ssr/config.json", broken);
+    copy_file(from, to, -1);
+    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_MODEL);
+    assert_non_null(strstr(lumiere_error_message(context), "not a super-resolution network"));
+}
+
+// ---- the command ----
+
+static void assert_refused(int code, const char *what) {
+    if (r.code != code || !strstr(r.err, what)) fail_msg("code %d, '%s'; expected %d, '%s'", r.code, r.err, code, what);
+    assert_string_equal(strchr(r.err, '\n'), "\n");
+    assert_string_equal(r.out, "");
+}
+
+static void the_command_enlarges_files(void **state) {
+    (void)state;
+    char path[512], again[512];
+    lumiere_clip *in = make_input(3, 6, 5), *out;
+    snprintf(path, sizeof path, "%s/small.npy", work);
+    assert_int_equal(lumiere_clip_write(context, in, path, "{\"prompt\":\"a bee\"}"), LUMIERE_OK);
+    RUN(&r, work, "upscale", "small.npy", "-o", "large.npy", "-m", model, "-t", "1", "--steps", "2", "--json", "-p",
+        "a bee", "-s", "3", "--precision", "fp32", "--overlap", "1", "--window", "2");
+    if (r.code) fail_msg("%s", r.err);
+    assert_non_null(strstr(r.err, "3 frames enlarged to 24x20, 2 steps"));
+    assert_non_null(strstr(r.out, "\"task\":\"upscale\""));
+    assert_non_null(strstr(r.out, "\"input_recipe\":{\"prompt\":\"a bee\"}"));
+    snprintf(path, sizeof path, "%s/large.npy", work);
+    assert_int_equal(lumiere_clip_read(context, path, &out), LUMIERE_OK);
+    lumiere_clip *want =
+        enlarge(context, loaded, in,
+                &(lumiere_upscale_options){.steps = 2, .prompt = "a bee", .seed = 3, .overlap = 1, .window = 2});
+    assert_true(same(want, out));
+    RUN(&r, work, "inspect", "--as-args", "large.npy");
+    assert_int_equal(strncmp(r.out, "lumiere upscale --input='small.npy' ", 36), 0);
+    r.out[strcspn(r.out, "\n")] = 0;
+    char *command = lm_format("cd '%s' && '%s'/%s -q -o again.npy", work, LM_BINARY_DIR, r.out);
+    assert_int_equal(system(command), 0);
+    lm_free(command);
+    snprintf(again, sizeof again, "%s/again.npy", work);
+    assert_true(same_bytes(path, again));
+    lumiere_clip_free(&in);
+    lumiere_clip_free(&out);
+    lumiere_clip_free(&want);
+}
+
+static void the_command_refuses(void **state) {
+    (void)state;
+    RUN(&r, work, "upscale");
+    assert_refused(2, "no clip");
+    RUN(&r, work, "upscale", "nowhere.mp4", "-m", model);
+    assert_refused(5, "nowhere.mp4");
+    RUN(&r, work, "upscale", "small.npy", "-o", "no/such/folder.mp4", "-m", model);
+    assert_refused(5, "no/such");
+    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", plain);
+    assert_refused(3, "no super-resolution network");
+    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--noise-level", "0.5");
+    assert_refused(2, "--noise-level");
+    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--tile", "20");
+    assert_refused(2, "tiles of 20 pixels");
+    RUN(&r, work, "upscale", "-i", "a.mp4", "b.mp4");
+    assert_refused(2, "two inputs");
+    char path[512];
+    snprintf(path, sizeof path, "%s/x.npy", work);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clips_are_those_of_the_specification),
+        cmocka_unit_test(sizes_are_four_times_the_input),
+        cmocka_unit_test(threads_do_not_matter_and_the_seed_does),
+        cmocka_unit_test(progress_previews_and_stopping),
+        cmocka_unit_test(wrong_inputs_are_refused),
+        cmocka_unit_test(broken_parts_are_refused),
+        cmocka_unit_test(the_command_enlarges_files),
+        cmocka_unit_test(the_command_refuses),
+    };
+    return cmocka_run_group_tests(tests, make, clean);
+}
