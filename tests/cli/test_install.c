@@ -23,6 +23,7 @@ static char *work;
 #define FIND "export PKG_CONFIG_PATH=$(dirname $(find $PWD/prefix -name lumiere.pc)) && "
 #define LIBRARY "LD_LIBRARY_PATH=$(dirname $(find $PWD/prefix -name liblumiere.so)) "
 #define EXAMPLE LM_SOURCE_DIR "/examples/prompt_to_file.c"
+#define TASK_EXAMPLE LM_SOURCE_DIR "/examples/task_to_file.c"
 
 // Runs a line of shell in the temporary folder. It must end with 0; what it printed is shown when it doesn't.
 static void shell(const char *line) {
@@ -75,6 +76,16 @@ static void pkg_config_finds_the_shared_library(void **state) {
     shell(FIND LM_CC " -std=c11 " FLAGS " -o by_pkg_config " EXAMPLE " $(pkg-config --cflags --libs lumiere)");
     shell("readelf -d by_pkg_config | grep -q 'NEEDED.*liblumiere.so.0'");
     shell(LIBRARY "./by_pkg_config 'a bee' by_pkg_config.npy tiny && test -s by_pkg_config.npy");
+}
+
+static void the_example_of_tasks_runs_them_all(void **state) {
+    (void)state;
+    shell("prefix/bin/lumiere generate 'a bee' --model tiny -s 1 -o given.gif -q");
+    shell(FIND LM_CC " -std=c11 " FLAGS " -o tasks " TASK_EXAMPLE " $(pkg-config --cflags --libs lumiere)");
+    shell("for t in animate inpaint outpaint cinemagraph edit; do " LIBRARY
+          "./tasks $t given.gif 'a rocket' $t.npy tiny && test -s $t.npy || exit 1; done");
+    shell("! " LIBRARY "./tasks fly given.gif 'a rocket' fly.npy tiny && ! test -e fly.npy");
+    shell("test $(wc -l < " TASK_EXAMPLE ") -lt 60");
 }
 
 // Not `pkg-config --static --libs`: that asks for FFmpeg's own libraries too, whose static files Debian does not have.
@@ -140,6 +151,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_and_the_model_are_installed),
         cmocka_unit_test(pkg_config_finds_the_shared_library),
+        cmocka_unit_test(the_example_of_tasks_runs_them_all),
         cmocka_unit_test(pkg_config_names_what_the_static_library_needs),
         cmocka_unit_test(cmake_finds_the_shared_library),
         cmocka_unit_test(the_header_is_cpp),
