@@ -265,6 +265,7 @@ static void small_clips_have_fewer_figures(void **state) {
 static void wrong_options_are_refused(void **state) {
     (void)state;
     lumiere_clip *c = clip_make(4, 3, 3, black, NULL), *other = clip_make(5, 3, 3, black, NULL);
+    lumiere_measures_free(&m);
     static const int wrong[][2] = {{4, 4}, {4, 5}, {4, -1}, {-4, 0}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         lumiere_measure_options o = {.window = wrong[i][0], .overlap = wrong[i][1]};
