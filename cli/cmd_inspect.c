@@ -41,6 +41,8 @@ static const struct {
     {"height", "height"},
     {"fps", "fps"},
     {"loop", "loop"},
+    {"upscale", "upscale"},
+    {"no_upscale", "no-upscale"},
     {"steps", "steps"},
     {"cfg_scale", "cfg-scale"},
     {"sampler", "sampler"},

@@ -23,11 +23,16 @@ const option_row making_rows[] = {
     {"sampler", 0, OPTION_CHOICE, AT(sampler), "dpmpp_2m|ddim", "way of sampling (default: the model's)", 0, 0, 0},
     {"dynamic-threshold", 0, OPTION_NUMBER, AT(dynamic_threshold), "P",
      "share of values kept unsaturated, such as 0.995; 0: clamp (default)", 0, 0.99999, 0},
-    {"video-frames", 'f', OPTION_INT, AT(frames), "N", "frames (default: the model's, or the input's; most: 80)", 1,
+    {"video-frames", 'f', OPTION_INT, AT(frames), "N", "frames (default: the model's, or the input's; most: 640)", 1,
      INT_MAX, 0},
     {"fps", 0, OPTION_NUMBER, AT(fps), "X", "frames a second (default: the model's)", 0.1, 240, 0},
     {"width", 'W', OPTION_INT, AT(width), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
     {"height", 'H', OPTION_INT, AT(height), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
+    {"overlap", 0, OPTION_INT, AT(overlap), "N",
+     "frames shared by the windows of a clip longer than the model's 80 (default: 16)", 0, 4095, AT(overlap_given)},
+    {"upscale", 0, OPTION_FLAG, AT(upscale), NULL,
+     "make four times the size by super-resolution (default for generate, where the model can)", 0, 0, 0},
+    {"no-upscale", 0, OPTION_FLAG, AT(no_upscale), NULL, "leave the size as it is", 0, 0, 0},
     {"loop", 0, OPTION_FLAG, AT(loop), NULL, "make a seamless loop: the last frame leads to the first", 0, 0, 0},
     {"batch-count", 'b', OPTION_INT, AT(batch), "N", "clips to make, named FILE-0, FILE-1 ... (default: 1)", 1, 100000,
      0},
@@ -186,6 +191,11 @@ static void fill_options(job *j) {
         .preview_every = s->preview ? s->preview_every : 0,
         .progress = on_step,
         .user = j,
+        .overlap = s->overlap,
+        .overlap_set = s->overlap_given,
+        .enlarge = s->no_upscale ? LUMIERE_ENLARGE_NOT
+                   : s->upscale  ? LUMIERE_ENLARGE
+                                 : LUMIERE_ENLARGE_DEFAULT,
         .loop = s->loop,
     };
 }
@@ -202,6 +212,7 @@ int making_run(making *m) {
     char path[PATH_MAX];
     const char *model = find_model(s->model, path, sizeof path);
     int code = 0;
+    if (s->upscale && s->no_upscale) return complain(2, "--upscale and --no-upscale; give one");
     if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
     job j = {.making = m, .s = s, .progress = progress_choose(s->progress, s->quiet)};
     j.c = open_context(&s->machine, &code);

@@ -9,8 +9,8 @@ typedef struct making_settings {
     machine_settings machine;
     const char *prompt, *negative, *output, *model, *sampler, *preview, *progress;
     int64_t seed;
-    bool seed_given, cfg_given, json, quiet, loop;
-    int frames, width, height, steps, batch, clip, preview_every;
+    bool seed_given, cfg_given, overlap_given, json, quiet, loop, upscale, no_upscale;
+    int frames, width, height, steps, batch, clip, overlap, preview_every;
     double fps, cfg_scale, dynamic_threshold;
 } making_settings;
 #define MAKING_DEFAULTS                                                                                                \

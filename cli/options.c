@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OPTIONS = 40, LONG_ONLY = 256, HELP = 1000 };
+enum { MAX_OPTIONS = 48, LONG_ONLY = 256, HELP = 1000 };
 
 int complain(int code, const char *format, ...) {
     va_list args;

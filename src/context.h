@@ -1,5 +1,6 @@
 // What the public handles hold. Private to the files beside this one.
 #pragma once
+#include "diffusion/multidiffusion.h"
 #include "graph/plan.h"
 #include "lumiere/lumiere.h"
 #include "media/media.h"
@@ -57,7 +58,9 @@ typedef struct request {
     lumiere_sampler sampler;
     double dynamic_threshold;
     bool loop;
-    int sample_frames; // of the clip that is sampled: run_frames, or frames when it is a ring
+    int sample_frames;  // of the clip that is sampled: run_frames, frames when it is a ring, more for a long clip
+    lm_windows windows; // of the network in a long clip; one that is the clip otherwise
+    int overlap;        // frames that these share at least
 } request;
 
 // A task made ready: all its defaults filled in, its input fitted.
@@ -67,6 +70,7 @@ typedef struct task {
     lm_box box;
     lm_given_options given_options; // zeros when o->input is NULL
     lm_given given;                 // empty until task_fit; and for text to video
+    bool enlarges;                  // the model's super-resolution network follows
 } task;
 lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out);
 lm_status task_fit(lm_error *e, task *t);
@@ -86,6 +90,9 @@ lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r);
 void video_plan_free(video_plan *p);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
+uint64_t task_buffer_bytes(const lumiere_model *m, const task *t); // all of a task's
+// LM_MEMORY, naming a number of frames that fits, when the buffers beside the plan don't.
+lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t);
 
 // LM_USAGE when a text is no UTF-8. lost_words: those past the encoder's tokens.
 lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lost_words, size_t size);

@@ -1,5 +1,5 @@
 // What a run will need and take, before it starts.
-#include "context.h"
+#include "upscale.h"
 
 #include "base/memory.h"
 
@@ -36,12 +36,37 @@ lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lo
     return status;
 }
 
-// Of what a run has beside the plan and the sampler.
-static uint64_t task_bytes(const task *t) {
+uint64_t task_buffer_bytes(const lumiere_model *m, const task *t) {
     const request *r = &t->r;
     uint64_t pixels = (uint64_t)r->frames * (uint64_t)r->width * (uint64_t)r->height;
     uint64_t window = (uint64_t)r->run_frames * (uint64_t)r->run_width * (uint64_t)r->run_height * 3 * sizeof(float);
-    return (t->o->input ? 4 * pixels : 0) + (r->loop ? 2 * window : 0);
+    uint64_t windows = r->loop ? 2 * window : r->windows.count > 1 ? window : 0;
+    return run_buffer_bytes(m, r->sample_frames > r->run_frames ? r->sample_frames : r->run_frames, r->run_width,
+                            r->run_height) +
+           (t->o->input ? 4 * pixels : 0) + windows;
+}
+
+lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t) {
+    double need = (double)task_buffer_bytes(m, t), have = (double)lm_memory_available();
+    if (need <= have) return LM_OK;
+    int frames = (int)(0.8 * have / need * t->r.frames);
+    return lm_fail(e, LM_MEMORY,
+                   "%d frames at %dx%d need about %.2f GB beside the network and %.2f GB are free; %d frames fit",
+                   t->r.frames, t->r.width, t->r.height, need / 1e9, have / 1e9, frames < 1 ? 1 : frames);
+}
+
+// What super-resolution adds.
+static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, uint64_t buffers,
+                                 lumiere_estimate *out) {
+    upscale_request u;
+    LM_TRY(task_enlargement(e, m, t, &u));
+    LM_TRY(upscale_prepare(e, c, m, &u));
+    uint64_t later = upscale_buffer_bytes(&u, c->threads);
+    out->bytes += lm_plan_total_bytes(m->ssr->plan.plan) + (later > buffers ? later - buffers : 0);
+    out->flops += lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(&u);
+    out->width = u.width;
+    out->height = u.height;
+    return LM_OK;
 }
 
 double network_seconds(double flops, double speed) {
@@ -57,6 +82,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
     LM_TRY(video_plan_make(e, m, r));
+    LM_TRY(task_check_buffers(e, m, t));
     LM_TRY(measure_speed(e, c, &speed));
     out->steps = task_steps(t);
     out->frames = r->frames;
@@ -65,9 +91,10 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->cfg_scale = r->cfg_scale;
     out->fps = r->fps;
     out->sampler = r->sampler;
-    out->bytes = lm_plan_total_bytes(m->plan.plan) + task_bytes(t) +
-                 run_buffer_bytes(m, r->run_frames, r->run_width, r->run_height);
-    out->flops = lm_plan_flops(m->plan.plan) * out->steps * evaluations_per_step(r);
+    uint64_t buffers = task_buffer_bytes(m, t);
+    out->bytes = lm_plan_total_bytes(m->plan.plan) + buffers;
+    out->flops = lm_plan_flops(m->plan.plan) * out->steps * evaluations_per_step(r) * r->windows.count;
+    if (t->enlarges) LM_TRY(add_enlargement(e, c, m, t, buffers, out));
     out->seconds = network_seconds(out->flops, speed);
     if (!t->o->input) return LM_OK;
     const lm_given_options *g = &t->given_options;

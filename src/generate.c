@@ -1,6 +1,6 @@
-// Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames. The tasks take the same way, with a
-// part of a clip as the network's condition, or a noisy clip to start from.
-#include "context.h"
+// Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames -> super-resolution. The tasks take
+// the same way, with a part of a clip as the network's condition, or a noisy clip to start from.
+#include "upscale.h"
 
 #include "base/clock.h"
 #include "base/memory.h"
@@ -28,12 +28,15 @@ typedef struct generation {
     int64_t count;            // of the clip that is sampled, [sample_frames, per_frame]
     int64_t window_count;     // of what the network sees at once, [run_frames, per_frame]
     float *x, *unguided;      // the noisy clip; [window_count]
-    float *window, *window_v; // of a ring: what the network sees and answers
+    float *window, *window_v; // of a ring: what the network sees and answers; of a long clip: the answer
     float *condition;         // [run_frames, run_height, run_width, 4], NULL when the network takes none
     int condition_at;         // the frame for which the plan's condition begins; -1: it holds none yet
     int step;                 // of the sampler, from 0
     lumiere_clip preview;
     double started;
+    upscale_request enlargement; // where t->enlarges
+    int later;                   // evaluations of super-resolution, for progress
+    double later_steps;          // what they cost, in steps of this network
 } generation;
 
 static size_t text_bytes(const lumiere_model *m) {
@@ -55,12 +58,12 @@ static lm_status allocate(lm_error *e, generation *g) {
     size_t window = (size_t)g->window_count, channels = (size_t)g->m->config.cond_channels;
     g->x = lm_alloc((size_t)g->count, sizeof(float));
     g->unguided = lm_alloc(window, sizeof(float));
+    bool parts = r->loop || r->windows.count > 1;
     if (r->loop) g->window = lm_alloc(window, sizeof(float));
-    if (r->loop) g->window_v = lm_alloc(window, sizeof(float));
+    if (parts) g->window_v = lm_alloc(window, sizeof(float));
     if (channels) g->condition = lm_alloc_zero(window / 3 * channels, sizeof(float));
-    if (!g->x || !g->unguided || (r->loop && (!g->window || !g->window_v)) || (channels && !g->condition))
-        return lm_fail_memory(e, (double)run_buffer_bytes(g->m, r->run_frames, r->run_width, r->run_height),
-                              "the clip");
+    if (!g->x || !g->unguided || (r->loop && !g->window) || (parts && !g->window_v) || (channels && !g->condition))
+        return lm_fail_memory(e, (double)task_buffer_bytes(g->m, g->t), "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
         LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &g->preview.clip));
         g->preview.clip.fps = r->fps;
@@ -68,14 +71,14 @@ static lm_status allocate(lm_error *e, generation *g) {
     return LM_OK;
 }
 
-static void free_generation(generation *g) {
-    lm_free(g->with.states);
-    lm_free(g->without.states);
-    lm_free(g->x);
-    lm_free(g->unguided);
-    lm_free(g->window);
-    lm_free(g->window_v);
-    lm_free(g->condition);
+// All that sampling needs.
+static void free_buffers(generation *g) {
+    float **buffers[] = {&g->with.states, &g->without.states, &g->x,        &g->unguided,
+                         &g->window,      &g->window_v,       &g->condition};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        lm_free(*buffers[i]);
+        *buffers[i] = NULL;
+    }
     lm_clip_free(&g->preview.clip);
 }
 
@@ -121,9 +124,25 @@ static lm_status denoise_window(lm_error *e, generation *g, int first, const flo
     return LM_OK;
 }
 
+// v of a clip longer than the network's: the mean of its windows'.
+static lm_status denoise_long(lm_error *e, generation *g, const float *x, float t, float *v) {
+    const request *r = g->r;
+    const lm_grid grid = {r->windows, lm_windows_make(r->run_height, r->run_height, 0),
+                          lm_windows_make(r->run_width, r->run_width, 0), 3};
+    memset(v, 0, (size_t)g->count * sizeof *v);
+    for (int i = 0; i < r->windows.count; i++) {
+        int first = lm_window_start(&r->windows, i);
+        LM_TRY(denoise_window(e, g, first, x + first * g->per_frame, t, g->window_v));
+        lm_grid_add(&grid, i, 0, 0, g->window_v, v, 0);
+    }
+    lm_grid_divide(&grid, v, 0, r->sample_frames);
+    return LM_OK;
+}
+
 static lm_status denoise(lm_error *e, void *user, const float *x, double t, float *v) {
     generation *g = user;
     const request *r = g->r;
+    if (r->windows.count > 1) return denoise_long(e, g, x, (float)t, v);
     if (!r->loop) return denoise_window(e, g, 0, x, (float)t, v);
     int first = lm_loop_start(g->step, r->sample_frames);
     lm_loop_cut(x, r->sample_frames, g->per_frame, first, r->run_frames, g->window);
@@ -156,8 +175,8 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
         to_frames(g, x0, &g->preview.clip);
         preview = &g->preview;
     }
-    double left = (lm_seconds() - g->started) / step * (steps - step);
-    return g->o->progress(g->o->user, step, steps, left, preview);
+    double left = (lm_seconds() - g->started) / step * (steps - step + g->later_steps);
+    return g->o->progress(g->o->user, step, steps + g->later, left, preview);
 }
 
 // The clip that sampling starts from: noise, or for an edit the input at the noise level t (SDEdit, arXiv 2108.01073).
@@ -208,13 +227,46 @@ static lm_status make_clip(lm_error *e, const generation *g, lumiere_clip **out)
     return LM_OK;
 }
 
-static lm_status generate(lm_error *e, generation *g, lumiere_clip **out) {
+// Super-resolution is made ready before anything is computed, so that what is wrong with it is known then.
+static lm_status prepare_enlargement(lm_error *e, const lumiere_context *c, generation *g) {
+    if (!g->t->enlarges) return LM_OK;
+    upscale_request *u = &g->enlargement;
+    LM_TRY(task_enlargement(e, g->m, g->t, u));
+    LM_TRY(upscale_prepare(e, c, g->m, u));
+    double step = lm_plan_flops(g->m->plan.plan) * evaluations_per_step(g->r) * g->r->windows.count;
+    g->later = (int)upscale_evaluations(u);
+    g->later_steps = lm_plan_flops(g->m->ssr->plan.plan) * g->later / step;
+    return LM_OK;
+}
+
+static bool report_window(void *user, int64_t done, int64_t all, const lumiere_clip *preview) {
+    const generation *g = user;
+    int steps = task_steps(g->t);
+    double left = (lm_seconds() - g->started) / (double)done * (double)(all - done);
+    return !g->o->progress || g->o->progress(g->o->user, steps + (int)done, steps + (int)all, left, preview);
+}
+
+static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **clip) {
+    const upscale_watch watch = {g->o->preview_every, report_window, g};
+    lumiere_clip *small = *clip;
+    g->started = lm_seconds();
+    lm_status status = upscale_run(e, c, g->m, &g->enlargement, &small->clip, &watch, clip);
+    lumiere_clip_free(&small);
+    return status;
+}
+
+static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **out) {
     LM_TRY(encode(e, g->m, g->r->prompt, &g->with));
     LM_TRY(encode(e, g->m, g->r->negative, &g->without));
     LM_TRY(video_plan_make(e, g->m, g->r));
+    LM_TRY(task_check_buffers(e, g->m, g->t));
+    LM_TRY(prepare_enlargement(e, c, g));
     LM_TRY(allocate(e, g));
     LM_TRY(sample(e, g));
-    return make_clip(e, g, out);
+    LM_TRY(make_clip(e, g, out));
+    if (!g->t->enlarges) return LM_OK;
+    free_buffers(g);
+    return enlarge(e, c, g, out);
 }
 
 lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
@@ -225,8 +277,8 @@ lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumi
     generation g = {.m = m, .t = &t, .r = &t.r, .o = &o->generate};
     lm_status status = task_resolve(&e, m, o, &t);
     if (status == LM_OK) status = task_fit(&e, &t);
-    if (status == LM_OK) status = generate(&e, &g, out);
-    free_generation(&g);
+    if (status == LM_OK) status = generate(&e, c, &g, out);
+    free_buffers(&g);
     task_free(&t);
     return api_done(c, status, &e);
 }

@@ -1,5 +1,5 @@
 // How a clip was made, as JSON: enough to make the same bytes again on the same kind of machine.
-#include "context.h"
+#include "upscale.h"
 
 #include "base/memory.h"
 
@@ -28,6 +28,26 @@ static json_t *recipe_object(const lumiere_context *c, const lumiere_model *m, c
                      "dynamic_threshold", r->dynamic_threshold, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
 }
 
+// What a long clip's windows were, and whether and how it was enlarged; nothing for a model that can't.
+static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, const task *t, json_t *recipe) {
+    upscale_request u;
+    int failed = 0;
+    bool usual = t->o->task == LUMIERE_TEXT_TO_VIDEO;
+    if (t->r.windows.count > 1) failed |= json_object_set_new(recipe, "overlap", json_integer(t->r.overlap));
+    if (t->enlarges) {
+        LM_TRY(task_enlargement(e, m, t, &u));
+        failed |=
+            json_object_set_new(recipe, "enlarged",
+                                json_pack("{s:i, s:i, s:i, s:f, s:i, s:i, s:i, s:i}", "width", u.width, "height",
+                                          u.height, "steps", u.steps, "noise_level", u.noise_level, "window", u.window,
+                                          "overlap", u.overlap, "tile", u.tile, "tile_overlap", u.tile_overlap));
+        if (!usual) failed |= json_object_set_new(recipe, "upscale", json_true());
+    } else if (m->ssr && usual) {
+        failed |= json_object_set_new(recipe, "no_upscale", json_true());
+    }
+    return failed ? lm_fail_memory(e, 4096, "the recipe") : LM_OK;
+}
+
 static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                              const char *extra, char **json) {
     task t;
@@ -35,6 +55,7 @@ static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, 
     json_t *recipe = recipe_object(c, m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
+    if (status == LM_OK) status = describe_length_and_size(e, m, &t, recipe);
     if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MAX_PROMPT_BYTES = 4096, MAX_STEPS = 1000 };
+enum { MAX_PROMPT_BYTES = 4096, MAX_STEPS = 1000, MAX_FRAMES = 640, OVERLAP = 16 };
 
 static const struct {
     const char *name;
@@ -64,20 +64,38 @@ static lm_status resolve_prompt(lm_error *e, const char *what, const char *text)
     return LM_OK;
 }
 
+// What the network sees at once, and for a clip longer than that its windows. They begin at multiples of the network's
+// temporal down-sampling, so that every window sees the same phase of it.
+static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+    const lm_unet_config *c = &m->config;
+    int multiple = c->video ? lm_unet_frame_multiple(c) : 1, most = c->video ? c->max_frames / multiple * multiple : 1;
+    LM_TRY(resolve_count(e, m, "frames", o->frames, c->video ? MAX_FRAMES : 1, &r->frames));
+    r->loop = o->loop;
+    r->run_frames = round_up(r->frames, multiple);
+    r->sample_frames = r->loop ? r->frames : r->run_frames;
+    int overlap = most > 2 * OVERLAP ? OVERLAP : most / 2;
+    r->overlap = o->overlap || o->overlap_set ? o->overlap : overlap / multiple * multiple;
+    if (r->overlap < 0 || r->overlap >= most || r->overlap % multiple)
+        return lm_fail(e, LM_USAGE, "windows of %d frames that overlap by %d; multiples of %d below %d are possible",
+                       most, r->overlap, multiple, most);
+    if (r->run_frames <= most) {
+        r->windows = lm_windows_make(r->run_frames, r->run_frames, 0);
+        return LM_OK;
+    }
+    if (r->loop)
+        return lm_fail(e, LM_USAGE, "a loop of %d frames; this model makes loops of at most %d", r->frames, most);
+    r->run_frames = most;
+    r->windows = lm_windows_make(r->sample_frames, most, r->overlap);
+    return LM_OK;
+}
+
 static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
-    int most_frames = m->config.video ? m->config.max_frames : 1;
-    LM_TRY(resolve_count(e, m, "frames", o->frames, most_frames, &r->frames));
+    LM_TRY(resolve_frames(e, m, o, r));
     LM_TRY(resolve_count(e, m, "width", o->width, LM_MAX_SIDE, &r->width));
     LM_TRY(resolve_count(e, m, "height", o->height, LM_MAX_SIDE, &r->height));
     int side = lm_unet_size_multiple(&m->config);
-    r->run_frames = m->config.video ? round_up(r->frames, lm_unet_frame_multiple(&m->config)) : 1;
-    r->loop = o->loop;
-    r->sample_frames = r->loop ? r->frames : r->run_frames;
     r->run_width = round_up(r->width, side);
     r->run_height = round_up(r->height, side);
-    if (r->run_frames > most_frames)
-        return lm_fail(e, LM_USAGE, "%d frames are computed as %d, more than this model's %d", r->frames, r->run_frames,
-                       most_frames);
     return LM_OK;
 }
 

@@ -1,6 +1,6 @@
 // A task's options made ready for a run: defaults that depend on the input, the input fitted, what the recipe says of
 // it.
-#include "context.h"
+#include "upscale.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -81,10 +81,20 @@ static lm_status check_options(lm_error *e, const lumiere_model *m, const lumier
     return LM_OK;
 }
 
+static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *t) {
+    lumiere_enlargement asked = t->o->generate.enlarge;
+    if ((unsigned)asked > LUMIERE_ENLARGE_NOT) return lm_fail(e, LM_USAGE, "enlargement %d is not known", (int)asked);
+    t->enlarges = asked == LUMIERE_ENLARGE ||
+                  (asked == LUMIERE_ENLARGE_DEFAULT && t->o->task == LUMIERE_TEXT_TO_VIDEO && m->ssr != NULL);
+    upscale_request ignored;
+    return t->enlarges ? task_enlargement(e, m, t, &ignored) : LM_OK;
+}
+
 lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out) {
     *out = (task){.o = o};
     LM_TRY(check_options(e, m, o));
     LM_TRY(request_resolve(e, m, &o->generate, &out->r));
+    LM_TRY(resolve_enlargement(e, m, out));
     if (!o->input) return LM_OK;
     double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
     lumiere_generate_options filled = o->generate;

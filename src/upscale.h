@@ -31,6 +31,9 @@ typedef struct upscale_request {
 lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o, int frames, int width,
                           int height, upscale_request *out);
 
+// That of the clip that a task makes.
+lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);
+
 int64_t upscale_evaluations(const upscale_request *r); // of the network, in the whole run
 // Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.
 uint64_t upscale_buffer_bytes(const upscale_request *r, int threads);

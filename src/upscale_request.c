@@ -106,6 +106,11 @@ lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_ups
     return LM_OK;
 }
 
+lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {
+    const lumiere_upscale_options o = {.prompt = t->r.prompt, .seed = t->r.seed, .clip = t->r.clip};
+    return upscale_resolve(e, m, &o, t->r.frames, t->r.width, t->r.height, out);
+}
+
 int64_t upscale_evaluations(const upscale_request *r) {
     return (int64_t)r->steps * r->grid.time.count * r->grid.rows.count * r->grid.columns.count;
 }

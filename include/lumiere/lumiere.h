@@ -64,12 +64,21 @@ typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 // to stop: the call then ends with LUMIERE_CANCELLED.
 typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
 
+// Whether a clip is made four times larger by the model's super-resolution network.
+typedef enum lumiere_enlargement {
+    LUMIERE_ENLARGE_DEFAULT, // text to video is, where the model has one; tasks on a given input are not
+    LUMIERE_ENLARGE,
+    LUMIERE_ENLARGE_NOT,
+} lumiere_enlargement;
+
 // Zero means "the model's default" for every number but seed, and for strings NULL does.
 typedef struct lumiere_generate_options {
     const char *prompt, *negative_prompt; // UTF-8
     uint64_t seed;
-    uint32_t clip;             // which clip of a batch: noise is keyed by (seed, clip, frame, step)
-    int frames, width, height; // 1 to 80 frames; any size (computed at the next multiple of 8, then cropped)
+    uint32_t clip; // which clip of a batch: noise is keyed by (seed, clip, frame, step)
+    // 1 to 640 frames: what is longer than the network's 80 is made of overlapping windows. Any size (computed at the
+    // next multiple of 8, then cropped); where the clip is enlarged afterwards, the size before that.
+    int frames, width, height;
     double fps;
     int steps;
     double cfg_scale;   // classifier-free guidance; 1 turns it off
@@ -80,6 +89,9 @@ typedef struct lumiere_generate_options {
     int preview_every;        // steps between previews; 0: none
     lumiere_progress progress;
     void *user;
+    int overlap; // frames that windows share (16): a multiple of 8 for the usual network
+    bool overlap_set;
+    lumiere_enlargement enlarge;
     bool loop; // the last frame leads to the first
 } lumiere_generate_options;
 

@@ -95,7 +95,7 @@ static void usage_errors_end_with_2(void **state) {
 
 static void sizes_are_checked(void **state) {
     (void)state;
-    static const char *const frames[] = {"0", "-1", "81", "1000000000", "99999999999999999999", "2.5", ""};
+    static const char *const frames[] = {"0", "-1", "641", "1000000000", "99999999999999999999", "2.5", ""};
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
         GENERATE("a bee", "--video-frames", frames[i]);
         assert_refused(2, "frames");
