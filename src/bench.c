@@ -184,7 +184,7 @@ static lm_status find_rows(lm_error *e, const char *list, const bench_kind **kin
         size_t n = strcspn(list, ",");
         const bench_kind *kind = bench_kind_find(list, n);
         if (!kind || *count == MAX_ROWS)
-            return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image and video are",
+            return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image, video and ssr are",
                            (int)(n < 40 ? n : 40), list);
         kinds[(*count)++] = kind;
         list += n;

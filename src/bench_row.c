@@ -11,9 +11,10 @@
 #include <string.h>
 
 static const bench_kind kinds[] = {
-    {"forward", true, false, 1, 80, 64},
-    {"image", false, true, 64, 1, 32},
-    {"video", true, true, 1, 80, 64},
+    {"forward", true, false, false, 1, 80, 64},
+    {"image", false, true, false, 64, 1, 32},
+    {"video", true, true, false, 1, 80, 64},
+    {"ssr", true, false, true, 1, 16, 256},
 };
 
 const bench_kind *bench_kind_find(const char *name, size_t length) {
@@ -24,6 +25,7 @@ const bench_kind *bench_kind_find(const char *name, size_t length) {
 
 static lm_unet_config network(const bench_kind *k) {
     lm_unet_config c = lm_unet_config_default();
+    if (k->ssr) return lm_unet_config_ssr();
     if (!k->video) return c;
     c.video = true;
     c.cond_channels = 4;
@@ -99,6 +101,7 @@ static lm_status write_inputs(lm_error *e, bench_row *row) {
     LM_TRY(write_input(e, row, row->net.cond));
     LM_TRY(write_input(e, row, row->net.text));
     if (k->train) LM_TRY(write_input(e, row, row->target));
+    if (k->ssr) LM_TRY(lm_plan_write(e, row->plan, row->net.noise_level, t, (size_t)k->clips * sizeof *t));
     LM_TRY(lm_plan_write(e, row->plan, row->net.t, t, (size_t)k->clips * sizeof *t));
     return lm_plan_write(e, row->plan, row->net.mask, mask, (size_t)k->clips * LM_TEXT_TOKENS * sizeof *mask);
 }

@@ -4,7 +4,7 @@
 
 typedef struct bench_kind {
     const char *name;
-    bool video, train;
+    bool video, train, ssr;
     int clips, frames, size;
 } bench_kind;
 

@@ -1,5 +1,5 @@
 // Is everything in order: the device's arithmetic, memory, the media libraries, a model folder.
-#include "context.h"
+#include "upscale.h"
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -136,6 +136,18 @@ static void check_media(doctor *d) {
     lm_free(folder);
 }
 
+static void check_upscaler(doctor *d, lumiere_model *m) {
+    lumiere_estimate estimate;
+    const lumiere_upscale_options o = {0};
+    int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
+    if (lumiere_estimate_upscale(d->c, m, frames, side, side, &o, &estimate) != LUMIERE_OK)
+        say(d, d->c->error.status, "super-resolution: %s", d->c->error.text);
+    else
+        say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",
+            (double)m->ssr->weight_count / 1e6, frames, estimate.width, estimate.height, estimate.seconds,
+            (double)estimate.bytes / 1e6);
+}
+
 static void check_model(doctor *d, const char *folder) {
     lumiere_model *m = NULL;
     lumiere_estimate estimate;
@@ -151,6 +163,7 @@ static void check_model(doctor *d, const char *folder) {
     else
         say(d, LM_OK, "model: %d frames at %dx%d, %d steps: about %.0f s and %.0f MB", estimate.frames, estimate.width,
             estimate.height, estimate.steps, estimate.seconds, (double)estimate.bytes / 1e6);
+    if (m->ssr) check_upscaler(d, m);
     lumiere_model_free(&m);
 }
 
