@@ -138,6 +138,23 @@ static int add_range(struct dl_phdr_info *info, size_t size, void *user) {
     return 0;
 }
 
+// A task with everything that it may be given.
+static lumiere_status run_task(lumiere_context *c, lumiere_model *m, const lumiere_clip *input, lumiere_clip **out) {
+    const lumiere_box box = {2, 2, 3, 4};
+    const lumiere_task_options o = {.generate = {.prompt = "a bee", .seed = 1, .width = 7, .height = 9, .loop = true},
+                                    .task = LUMIERE_INPAINT,
+                                    .input = input,
+                                    .box = &box,
+                                    .feather = 2};
+    lumiere_estimate estimate;
+    char *recipe = NULL;
+    lumiere_status status = lumiere_task_estimate(c, m, &o, &estimate);
+    if (status == LUMIERE_OK) status = lumiere_task_recipe(c, m, &o, "{\"input\":\"clip\"}", &recipe);
+    if (status == LUMIERE_OK) status = lumiere_task_run(c, m, &o, out);
+    lumiere_string_free(&recipe);
+    return status;
+}
+
 // Everything from an empty process to frames and back. The message is copied, for the context is gone afterwards.
 static lumiere_status load_and_generate(const char *folder, char *message, size_t size) {
     const lumiere_context_options machine = {.threads = 1};
@@ -145,7 +162,7 @@ static lumiere_status load_and_generate(const char *folder, char *message, size_
         .prompt = "a bee, moving from left to right", .negative_prompt = "a rocket", .seed = 1};
     lumiere_context *c = NULL;
     lumiere_model *m = NULL;
-    lumiere_clip *clip = NULL;
+    lumiere_clip *clip = NULL, *changed = NULL;
     lumiere_estimate estimate;
     char *recipe = NULL;
     lumiere_status status = lumiere_context_create(&machine, &c);
@@ -153,8 +170,10 @@ static lumiere_status load_and_generate(const char *folder, char *message, size_
     if (status == LUMIERE_OK) status = lumiere_estimate_generate(c, m, &o, &estimate);
     if (status == LUMIERE_OK) status = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
     if (status == LUMIERE_OK) status = lumiere_generate(c, m, &o, &clip);
+    if (status == LUMIERE_OK) status = run_task(c, m, clip, &changed);
     snprintf(message, size, "%s", lumiere_error_message(c));
     lumiere_clip_free(&clip);
+    lumiere_clip_free(&changed);
     lumiere_string_free(&recipe);
     lumiere_model_free(&m);
     lumiere_context_free(&c);

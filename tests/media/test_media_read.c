@@ -149,6 +149,31 @@ static void folder_is_read_in_order_of_names(void **state) {
     lm_clip_free(&frames);
 }
 
+// 12 frames at 16 a second: by time where the rate is known at the start, otherwise whole.
+static void first_seconds_are_read(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        double seconds;
+        int frames;
+    } cases[] = {{"s.mp4", 0.25, 4},  {"s.mp4", 0.26, 5},  {"s.mp4", 1e-6, 1}, {"s.mp4", 100, 12}, {"s.webm", 0.5, 8},
+                 {"s.gif", 0.25, 12}, {"s.webp", 0.1, 12}, {"s.npy", 0.1, 12}, {"s/", 0.1, 12}};
+    lm_clip whole = make_clip(12, 32, 20, 3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        lm_error e = {0};
+        lm_clip c;
+        if (access(cases[i].name, F_OK)) write_clip(cases[i].name, &whole, NULL);
+        if (lm_media_read_start(&e, cases[i].name, cases[i].seconds, &c) != LM_OK) fail_msg("%s", e.text);
+        assert_int_equal(c.frames, cases[i].frames);
+        lm_clip all = read_clip(cases[i].name);
+        assert_true(c.fps == all.fps);
+        assert_memory_equal(c.data, all.data, (size_t)c.frames * 32 * 20 * 3);
+        lm_clip_free(&c);
+        lm_clip_free(&all);
+    }
+    lm_clip_free(&whole);
+}
+
 static void output_is_checked_beforehand(void **state) {
     (void)state;
     const char *good[] = {"a.mp4", "./a.WEBM", "a.gif", "a.png", "a.apng", "a.webp", "a.npy", "a/", "new//"};
@@ -164,7 +189,8 @@ int main(void) {
         cmocka_unit_test(yuv444_is_converted_exactly),      cmocka_unit_test(exif_orientation_is_applied),
         cmocka_unit_test(lossy_webp_keeps_straight_alpha),  cmocka_unit_test(gray_with_alpha_becomes_rgba),
         cmocka_unit_test(display_matrix_is_applied),        cmocka_unit_test(bmp_is_read),
-        cmocka_unit_test(folder_is_read_in_order_of_names), cmocka_unit_test(output_is_checked_beforehand),
+        cmocka_unit_test(folder_is_read_in_order_of_names), cmocka_unit_test(first_seconds_are_read),
+        cmocka_unit_test(output_is_checked_beforehand),
     };
     return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }
