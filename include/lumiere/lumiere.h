@@ -154,7 +154,8 @@ typedef struct lumiere_task_options {
     bool background_given; // otherwise white
     uint8_t background[3]; // RGB, around a padded input
 } lumiere_task_options;
-// Each as its relative above: check and estimate, run, describe. LUMIERE_USAGE: what contradicts the task or the input.
+// Each as its relative above: check and estimate, run, describe. LUMIERE_USAGE: what contradicts the task or the input;
+// LUMIERE_MEDIA: a mask of another size or length, and no fit that would change it.
 LUMIERE_API lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                                                  lumiere_estimate *out);
 LUMIERE_API lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,

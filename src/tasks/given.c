@@ -19,12 +19,12 @@ static lm_status check_mask(lm_error *e, const lm_given_options *o) {
     int frames = holds_first_frame(o->task) ? 1 : c->frames;
     if (m->width != c->width || m->height != c->height)
         return o->fit_mask ? LM_OK
-                           : lm_fail(e, LM_USAGE,
+                           : lm_fail(e, LM_MEDIA,
                                      "the mask is %dx%d and the input %dx%d; make them the same, or have the mask "
                                      "fitted with --fit crop, pad or stretch",
                                      m->width, m->height, c->width, c->height);
     if (m->frames != 1 && m->frames != frames && frames != 1 && !o->fit_mask)
-        return lm_fail(e, LM_USAGE,
+        return lm_fail(e, LM_MEDIA,
                        "the mask has %d frames and the input %d; one frame, or as many, are right, or have the mask "
                        "fitted with --fit crop, pad or stretch",
                        m->frames, frames);

@@ -35,7 +35,8 @@ typedef struct lm_given {
     uint8_t *made; // [frames,height,width]: 255: made anew; 0: given; between: given, and blended with what is made
 } lm_given;
 
-// LM_USAGE for options that contradict each other or the input: one line with what would be right.
+// LM_USAGE for options that contradict each other or the input, LM_MEDIA for a mask of another size or length: one line
+// with what would be right.
 lm_status lm_given_check(lm_error *e, const lm_given_options *o);
 lm_fit lm_given_fit(const lm_given_options *o); // of the input with its pads
 lm_status lm_given_make(lm_error *e, const lm_given_options *o, lm_given *out);

@@ -187,12 +187,16 @@ static void kept_pixels_come_back_exactly(void **state) {
     }
 }
 
-static void assert_refused(const lm_given_options *o, const char *what) {
+static void assert_fails(const lm_given_options *o, lm_status status, const char *what) {
     lm_error e = {0};
     lm_given g;
-    assert_int_equal(lm_given_make(&e, o, &g), LM_USAGE);
+    assert_int_equal(lm_given_make(&e, o, &g), status);
     if (!strstr(e.text, what)) fail_msg("\"%s\" does not say \"%s\"", e.text, what);
     assert_null(g.made);
+}
+
+static void assert_refused(const lm_given_options *o, const char *what) {
+    assert_fails(o, LM_USAGE, what);
 }
 
 static void contradictions_are_refused(void **state) {
@@ -212,9 +216,9 @@ static void contradictions_are_refused(void **state) {
     assert_refused(&o, "both a mask and a box");
     o.box = NULL;
     o.mask = &small;
-    assert_refused(&o, "the mask is 8x8 and the input 16x16");
+    assert_fails(&o, LM_MEDIA, "the mask is 8x8 and the input 16x16");
     o.mask = &two;
-    assert_refused(&o, "the mask has 2 frames and the input 5");
+    assert_fails(&o, LM_MEDIA, "the mask has 2 frames and the input 5");
     o.fit_mask = true;
     lm_given g = make(&o);
     lm_given_free(&g);
