@@ -3,7 +3,9 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/sha256.h"
+#include "store/file_digest.h"
 #include "store/json_text.h"
+#include "store/style_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, MAX_JSON = 1 << 20 };
+enum { FORMAT = 1, MAX_JSON = 1 << 20, MAX_STYLES = 256 };
 
 typedef struct part {
     const char *name, *folder;
@@ -25,6 +27,8 @@ struct lm_model_folder {
     const char *path, *name, *version, *licence;
     part *parts; // sorted by name
     int part_count;
+    lm_model_style *styles;
+    int style_count;
     json_t *defaults; // NULL when there are none
 };
 
@@ -41,7 +45,8 @@ static lm_status read_text(lm_error *e, lm_model_folder *m, const json_t *root, 
 }
 
 static lm_status check_keys(lm_error *e, const lm_model_folder *m, json_t *root) {
-    static const char *const known[] = {"format", "name", "version", "licence", "description", "parts", "defaults"};
+    static const char *const known[] = {"format",      "name",  "version",  "licence",
+                                        "description", "parts", "defaults", "styles"};
     const char *key;
     json_t *value;
     json_object_foreach(root, key, value) {
@@ -80,6 +85,13 @@ static int by_name(const void *a, const void *b) {
     return strcmp(((const part *)a)->name, ((const part *)b)->name);
 }
 
+static lm_status copy_path(lm_error *e, lm_model_folder *m, const char *inside, const char **out) {
+    char *whole = lm_format("%s/%s", m->path, inside);
+    lm_status status = whole ? copy_text(e, m, whole, out) : lm_fail_memory(e, 0, "model.json");
+    lm_free(whole);
+    return status;
+}
+
 static lm_status read_parts(lm_error *e, lm_model_folder *m, json_t *from) {
     if (json_object_size(from) == 0)
         return lm_fail(e, LM_MODEL, "'%.200s/model.json': \"parts\" is missing; it should name a folder for each part",
@@ -101,10 +113,7 @@ static lm_status read_parts(lm_error *e, lm_model_folder *m, json_t *from) {
                            m->path, name, folder);
         part *p = &m->parts[m->part_count++];
         LM_TRY(copy_text(e, m, name, &p->name));
-        char *whole = lm_format("%s/%s", m->path, folder);
-        lm_status status = whole ? copy_text(e, m, whole, &p->folder) : lm_fail_memory(e, 0, "model.json");
-        lm_free(whole);
-        LM_TRY(status);
+        LM_TRY(copy_path(e, m, folder, &p->folder));
     }
     qsort(m->parts, (size_t)m->part_count, sizeof *m->parts, by_name);
     return LM_OK;
@@ -125,6 +134,54 @@ static lm_status read_defaults(lm_error *e, lm_model_folder *m, json_t *from) {
     return LM_OK;
 }
 
+static lm_status read_style(lm_error *e, lm_model_folder *m, json_t *from, lm_model_style *out) {
+    static const char *const known[] = {"name", "file", "licence", "description"};
+    const char *values[4] = {NULL, NULL, NULL, ""}, *key;
+    json_t *value;
+    json_object_foreach(from, key, value) {
+        int i = 0;
+        while (i < 4 && strcmp(key, known[i]) != 0) i++;
+        if (i == 4) return lm_fail(e, LM_MODEL, "'%.200s/model.json': unknown key \"%.100s\" of a style", m->path, key);
+        values[i] = json_string_value(value);
+        if (!values[i] || (!*values[i] && i < 3))
+            return lm_fail(e, LM_MODEL, "'%.200s/model.json': \"%s\" of a style is not a text", m->path, key);
+    }
+    for (int i = 0; i < 3; i++)
+        if (!values[i]) return lm_fail(e, LM_MODEL, "'%.200s/model.json': a style has no \"%s\"", m->path, known[i]);
+    if (!lm_style_name_ok(values[0]))
+        return lm_fail(e, LM_MODEL,
+                       "'%.200s/model.json': a style can't be called '%.100s'; a-z, 0-9, _ and - are allowed", m->path,
+                       values[0]);
+    if (lm_model_folder_find_style(m, values[0]))
+        return lm_fail(e, LM_MODEL, "'%.200s/model.json': two styles are called '%.100s'", m->path, values[0]);
+    if (!is_inside(values[1]))
+        return lm_fail(e, LM_MODEL,
+                       "'%.200s/model.json': style '%s' is in '%.100s'; it should be a file in the model's folder",
+                       m->path, values[0], values[1]);
+    LM_TRY(copy_text(e, m, values[0], &out->name));
+    LM_TRY(copy_path(e, m, values[1], &out->file));
+    LM_TRY(copy_text(e, m, values[2], &out->licence));
+    return copy_text(e, m, values[3], &out->description);
+}
+
+static lm_status read_styles(lm_error *e, lm_model_folder *m, json_t *from) {
+    size_t n = json_array_size(from);
+    if (!from) return LM_OK;
+    if (!json_is_array(from) || n > MAX_STYLES)
+        return lm_fail(e, LM_MODEL, "'%.200s/model.json': \"styles\" is not a list of at most %d styles", m->path,
+                       MAX_STYLES);
+    m->styles = lm_arena_alloc(&m->arena, n * sizeof *m->styles);
+    if (!m->styles) return lm_fail_memory(e, (double)n * sizeof *m->styles, "model.json");
+    for (size_t i = 0; i < n; i++) {
+        json_t *style = json_array_get(from, i);
+        if (!json_is_object(style))
+            return lm_fail(e, LM_MODEL, "'%.200s/model.json': style %zu of \"styles\" is not an object", m->path, i);
+        LM_TRY(read_style(e, m, style, &m->styles[i]));
+        m->style_count++;
+    }
+    return LM_OK;
+}
+
 static lm_status read_root(lm_error *e, lm_model_folder *m, json_t *root) {
     if (!json_is_object(root)) return lm_fail(e, LM_MODEL, "'%.200s/model.json': not an object", m->path);
     LM_TRY(check_keys(e, m, root));
@@ -132,6 +189,7 @@ static lm_status read_root(lm_error *e, lm_model_folder *m, json_t *root) {
     LM_TRY(read_text(e, m, root, "version", &m->version));
     LM_TRY(read_text(e, m, root, "licence", &m->licence));
     LM_TRY(read_parts(e, m, json_object_get(root, "parts")));
+    LM_TRY(read_styles(e, m, json_object_get(root, "styles")));
     return read_defaults(e, m, json_object_get(root, "defaults"));
 }
 
@@ -170,6 +228,16 @@ static lm_status check_part(lm_error *e, const lm_model_folder *m, const part *p
     return LM_OK;
 }
 
+static lm_status check_styles(lm_error *e, const lm_model_folder *m) {
+    for (int i = 0; i < m->style_count; i++) {
+        struct stat info;
+        if (stat(m->styles[i].file, &info) || !S_ISREG(info.st_mode))
+            return lm_fail(e, LM_MODEL, "model '%.200s': style '%s' has no file '%.200s'", m->path, m->styles[i].name,
+                           m->styles[i].file);
+    }
+    return LM_OK;
+}
+
 lm_status lm_model_folder_open(lm_error *e, const char *path, lm_model_folder **out) {
     *out = NULL;
     struct stat info;
@@ -186,6 +254,7 @@ lm_status lm_model_folder_open(lm_error *e, const char *path, lm_model_folder **
     status = lm_model_folder_parse(e, path, json, size, out);
     lm_free(json);
     for (int i = 0; status == LM_OK && i < (*out)->part_count; i++) status = check_part(e, *out, &(*out)->parts[i]);
+    if (status == LM_OK) status = check_styles(e, *out);
     if (status != LM_OK) lm_model_folder_free(out);
     return status;
 }
@@ -217,6 +286,20 @@ const char *lm_model_folder_part(const lm_model_folder *m, const char *name) {
     return NULL;
 }
 
+int lm_model_folder_styles(const lm_model_folder *m) {
+    return m->style_count;
+}
+
+const lm_model_style *lm_model_folder_style(const lm_model_folder *m, int i) {
+    return &m->styles[i];
+}
+
+const lm_model_style *lm_model_folder_find_style(const lm_model_folder *m, const char *name) {
+    for (int i = 0; i < m->style_count; i++)
+        if (!strcmp(m->styles[i].name, name)) return &m->styles[i];
+    return NULL;
+}
+
 double lm_model_folder_default(const lm_model_folder *m, const char *key, double fallback) {
     const json_t *value = json_object_get(m->defaults, key);
     return json_is_number(value) ? json_number_value(value) : fallback;
@@ -227,20 +310,6 @@ const char *lm_model_folder_default_text(const lm_model_folder *m, const char *k
     return json_is_string(value) ? json_string_value(value) : fallback;
 }
 
-static lm_status digest_file(lm_error *e, const char *path, uint8_t out[32]) {
-    FILE *f = fopen(path, "rbe");
-    if (!f) return lm_fail(e, LM_MODEL, "can't read '%.200s': %m", path);
-    lm_sha256 s;
-    uint8_t bytes[16384];
-    lm_sha256_begin(&s);
-    for (size_t n; (n = fread(bytes, 1, sizeof bytes, f)) > 0;) lm_sha256_add(&s, bytes, n);
-    bool failed = ferror(f);
-    fclose(f);
-    if (failed) return lm_fail(e, LM_MODEL, "can't read '%.200s'", path);
-    lm_sha256_end(&s, out);
-    return LM_OK;
-}
-
 // Adds "PART/FILE", a zero byte and the file's digest; a file that isn't there adds nothing.
 static lm_status add_file(lm_error *e, const part *p, const char *name, lm_sha256 *all) {
     char *path = lm_format("%s/%s", p->folder, name);
@@ -248,7 +317,7 @@ static lm_status add_file(lm_error *e, const part *p, const char *name, lm_sha25
     uint8_t digest[32];
     lm_status status = LM_OK;
     if (access(path, F_OK) == 0) {
-        status = digest_file(e, path, digest);
+        status = lm_file_digest(e, path, digest);
         lm_sha256_add(all, p->name, strlen(p->name));
         lm_sha256_add(all, "/", 1);
         lm_sha256_add(all, name, strlen(name) + 1);
@@ -268,6 +337,6 @@ lm_status lm_model_folder_hash(lm_error *e, const lm_model_folder *m, char out[1
         LM_TRY(add_file(e, &m->parts[i], "vocab.txt", &all));
     }
     lm_sha256_end(&all, digest);
-    for (int i = 0; i < 8; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    lm_digest_text(digest, out);
     return LM_OK;
 }

@@ -1,8 +1,9 @@
 // A model folder: model.json and, per part, a folder with config.json and model.safetensors (the text part has
-// vocab.txt as well). model.json, where "format" is 1, "defaults" hold numbers and strings, and both it and
-// "description" may be left out; no other keys are allowed:
+// vocab.txt as well). model.json, where "format" is 1, "defaults" hold numbers and strings, and these,
+// "styles" and "description" may be left out; no other keys are allowed:
 //   {"format": 1, "name": "emoji", "version": "1", "licence": "Apache-2.0", "description": "...",
-//    "parts": {"text": "text", "base": "base"}, "defaults": {"width": 64, "cfg_scale": 4, "sampler": "dpmpp_2m"}}
+//    "parts": {"text": "text", "base": "base"}, "defaults": {"width": 64, "cfg_scale": 4, "sampler": "dpmpp_2m"},
+//    "styles": [{"name": "flat", "file": "styles/flat.safetensors", "licence": "MIT", "description": "..."}]}
 #pragma once
 #include "base/status.h"
 #include "store/safetensors.h"
@@ -22,6 +23,13 @@ const char *lm_model_folder_licence(const lm_model_folder *m);
 const char *lm_model_folder_version(const lm_model_folder *m);
 // "text", "base", later "ssr": the part's folder, NULL when the model has no such part.
 const char *lm_model_folder_part(const lm_model_folder *m, const char *part);
+// Drawing styles (store/style_file.h) that come with the model: number i, in the order of the list, or by name.
+typedef struct lm_model_style {
+    const char *name, *file, *licence, *description; // file: its path; description "" when there is none
+} lm_model_style;
+int lm_model_folder_styles(const lm_model_folder *m);
+const lm_model_style *lm_model_folder_style(const lm_model_folder *m, int i);
+const lm_model_style *lm_model_folder_find_style(const lm_model_folder *m, const char *name); // NULL: there is none
 // A number or string under "defaults"; fallback when absent.
 double lm_model_folder_default(const lm_model_folder *m, const char *key, double fallback);
 const char *lm_model_folder_default_text(const lm_model_folder *m, const char *key, const char *fallback);
