@@ -21,7 +21,7 @@ static void row_distances(const uint8_t *row, int width, float far, float *out) 
 }
 
 void lm_mask_feather(uint8_t *mask, int width, int height, double reach, float *near) {
-    int rows = (int)ceil(reach);
+    int rows = reach < height ? (int)ceil(reach) : height - 1;
     float far = (float)(reach + 1);
     for (int y = 0; y < height; y++)
         row_distances(mask + (size_t)y * (size_t)width, width, far, near + (size_t)y * (size_t)width);

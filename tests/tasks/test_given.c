@@ -160,6 +160,22 @@ static void feathers_reach_into_what_is_kept(void **state) {
     lm_clip_free(&clip);
 }
 
+// A feather that is wider than the picture, of a picture that is enlarged much.
+static void feathers_may_be_wider_than_the_picture(void **state) {
+    (void)state;
+    lm_clip clip = random_clip(1, 2, 1);
+    const lm_box box = {0, 0, 1, 1};
+    lm_given_options o = options_for(LM_TASK_INPAINT, &clip);
+    o.box = &box;
+    o.feather = 1000;
+    o.fit = LM_FIT_STRETCH;
+    lm_given g = make(&o);
+    for (int i = 0; i < PIXELS; i++) assert_in_range(g.made[i], i % SIZE < SIZE / 2 ? 255 : 250, 255);
+    assert_int_equal(g.made[SIZE / 2], 254);
+    lm_given_free(&g);
+    lm_clip_free(&clip);
+}
+
 static void kept_pixels_come_back_exactly(void **state) {
     (void)state;
     for (int i = 0; i < 50; i++) {
@@ -245,9 +261,13 @@ static void contradictions_are_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conditions_are_those_of_training), cmocka_unit_test(a_larger_run_is_given_nothing_there),
-        cmocka_unit_test(masks_are_read_by_brightness),     cmocka_unit_test(feathers_reach_into_what_is_kept),
-        cmocka_unit_test(kept_pixels_come_back_exactly),    cmocka_unit_test(contradictions_are_refused),
+        cmocka_unit_test(conditions_are_those_of_training),
+        cmocka_unit_test(a_larger_run_is_given_nothing_there),
+        cmocka_unit_test(masks_are_read_by_brightness),
+        cmocka_unit_test(feathers_reach_into_what_is_kept),
+        cmocka_unit_test(feathers_may_be_wider_than_the_picture),
+        cmocka_unit_test(kept_pixels_come_back_exactly),
+        cmocka_unit_test(contradictions_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
