@@ -22,7 +22,8 @@ static const option_row rows[] = {
     {"input", 'i', OPTION_TEXT, AT(input), "FILE", "the picture or clip (or as the argument)", 0, 0, 0},
     {"output", 'o', OPTION_TEXT, AT(output), "FILE",
      ".mp4 .webm .gif .apng .webp .npy, .png for one frame, or FOLDER/ (default: out.mp4)", 0, 0, 0},
-    {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what it shows (default: nothing is said)", 0, 0, 0},
+    {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what it shows (default: what its recipe says, or nothing)", 0, 0,
+     0},
     {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
      "model folder (default: LUMIERE_MODEL, or the one that came along)", 0, 0, 0},
     {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: 0)", 0, 0, 0},
@@ -58,6 +59,7 @@ typedef struct job {
     lumiere_model *m;
     lumiere_clip *in, *out;
     lumiere_upscale_options o;
+    json_t *made; // the input's own recipe; NULL: it has none
     progress_mode progress;
     bool preview_failed;
 } job;
@@ -86,14 +88,19 @@ static lumiere_status announce(job *j) {
     return LUMIERE_OK;
 }
 
-// What a recipe says beside the library's part: the files, and how the input was made where that is known.
+// How the input was made, where that is known; its prompt is the prompt when none was given.
+static void read_recipe(job *j) {
+    char *text = NULL;
+    if (lumiere_recipe_read(j->c, j->s->input, &text) == LUMIERE_OK && text) j->made = json_loads(text, 0, NULL);
+    if (!j->o.prompt) j->o.prompt = json_string_value(json_object_get(j->made, "prompt"));
+    lumiere_string_free(&text);
+}
+
+// What a recipe says beside the library's part: the files, and the input's recipe.
 static char *recipe_extra(const job *j) {
     json_t *object = json_pack("{s:s}", "input", j->s->input);
-    char *made = NULL;
     if (object && j->s->model) json_object_set_new(object, "model_folder", json_string(j->s->model));
-    if (object && lumiere_recipe_read(j->c, j->s->input, &made) == LUMIERE_OK && made)
-        json_object_set_new(object, "input_recipe", json_loads(made, 0, NULL));
-    lumiere_string_free(&made);
+    if (object && j->made) json_object_set(object, "input_recipe", j->made);
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(object);
     return text;
@@ -144,6 +151,7 @@ static int upscale(job *j, const char *model) {
     if (status == LUMIERE_OK && j->s->preview) status = lumiere_output_check(j->c, j->s->preview);
     if (status == LUMIERE_OK) status = lumiere_clip_read(j->c, j->s->input, &j->in);
     if (status == LUMIERE_OK) warn_of_other_input(j);
+    if (status == LUMIERE_OK) read_recipe(j);
     if (status == LUMIERE_OK) status = lumiere_model_open(j->c, model, &j->m);
     if (status == LUMIERE_OK) status = enlarge(j);
     return status == LUMIERE_OK ? 0 : report_failure(j->c, status);
@@ -188,6 +196,7 @@ static int run(const command *c, int argc, char **argv) {
     fill_options(&j);
     watch_interrupts();
     code = upscale(&j, model);
+    json_decref(j.made);
     lumiere_clip_free(&j.in);
     lumiere_clip_free(&j.out);
     lumiere_model_free(&j.m);

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -353,8 +354,8 @@ static void the_command_enlarges_files(void **state) {
     lumiere_clip *in = make_input(3, 6, 5), *out;
     snprintf(path, sizeof path, "%s/small.npy", work);
     assert_int_equal(lumiere_clip_write(context, in, path, "{\"prompt\":\"a bee\"}"), LUMIERE_OK);
-    RUN(&r, work, "upscale", "small.npy", "-o", "large.npy", "-m", model, "-t", "1", "--steps", "2", "--json", "-p",
-        "a bee", "-s", "3", "--precision", "fp32", "--overlap", "1", "--window", "2");
+    RUN(&r, work, "upscale", "small.npy", "-o", "large.npy", "-m", model, "-t", "1", "--steps", "2", "--json", "-s",
+        "3", "--precision", "fp32", "--overlap", "1", "--window", "2");
     if (r.code) fail_msg("%s", r.err);
     assert_non_null(strstr(r.err, "3 frames enlarged to 24x20, 2 steps"));
     assert_non_null(strstr(r.out, "\"task\":\"upscale\""));
@@ -399,6 +400,29 @@ static void the_command_refuses(void **state) {
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+static void ctrl_c_leaves_nothing(void **state) {
+    (void)state;
+    char path[512];
+    lumiere_clip *in = make_input(200, 16, 16);
+    snprintf(path, sizeof path, "%s/long.npy", work);
+    assert_int_equal(lumiere_clip_write(context, in, path, NULL), LUMIERE_OK);
+    lumiere_clip_free(&in);
+    snprintf(path, sizeof path, "%s/stderr", work);
+    pid_t child = start_command(work, (const char *const[]){"upscale", "long.npy", "-o", "stopped.npy", "-m", model,
+                                                            "-t", "1", "--steps", "1000", "--progress", "json", NULL});
+    static char said[1 << 20];
+    for (int i = 0; i < 6000 && !(read_text(path, said, sizeof said) && strstr(said, "\"step\":2,")); i++)
+        usleep(10000);
+    assert_int_equal(kill(child, SIGINT), 0);
+    finish_command(&r, work, child);
+    assert_int_equal(r.code, 130);
+    assert_non_null(strstr(r.err, "stopped in step"));
+    snprintf(path, sizeof path, "%s/stopped.npy", work);
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof path, "%s/stopped.npy.part", work);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clips_are_those_of_the_specification),
@@ -409,6 +433,7 @@ int main(void) {
         cmocka_unit_test(broken_parts_are_refused),
         cmocka_unit_test(the_command_enlarges_files),
         cmocka_unit_test(the_command_refuses),
+        cmocka_unit_test(ctrl_c_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }
