@@ -113,6 +113,7 @@ lm_status trainer_save(lm_error *e, lm_trainer *t) {
     lm_status s = state_create(e, t, &b);
     if (s == LM_OK) s = save_checkpoint(e, t, &b);
     if (s == LM_OK) s = save_average(e, t, b.data + b.at[1]);
+    if (s == LM_OK && trainer_is_style(t)) s = trainer_save_style(e, t, b.data + b.at[1]);
     state_free(&b);
     return s;
 }
@@ -166,9 +167,9 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
     return s;
 }
 
-// In the video stage what init's file lacks must be the inflation's: it is born. In the image stage what the file has
-// besides must be the inflation's: it is left out. In the ssr stage all must be there and nothing else.
-static lm_status load_init(lm_error *e, lm_trainer *t, float *block) {
+// In the video stage what init's file lacks must be the inflation's: it is born. In the stages image and style what the
+// file has besides must be the inflation's: it is left out. In the ssr stage all must be there and nothing else.
+lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     char *path = lm_format("%s/model.safetensors", t->cfg->init);
     lm_skip_fn skip = trainer_is_video(t) || trainer_is_ssr(t) ? NULL : lm_unet_is_inflation;
     unsigned char *filled = lm_alloc_zero((size_t)t->params, 1);
@@ -198,7 +199,7 @@ lm_status trainer_start(lm_error *e, lm_trainer *t) {
     if (!block) return lm_fail_memory(e, (double)t->elements * 4, "the weights");
     lm_status s = LM_OK;
     if (*t->cfg->init)
-        s = load_init(e, t, block);
+        s = trainer_load_init(e, t, block);
     else
         for (int i = 0; i < t->params; i++) lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
     const lm_backend *k = t->d->backend;

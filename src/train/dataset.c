@@ -20,7 +20,7 @@ struct lm_dataset {
     int size;
 };
 
-static lm_status split_sprites(lm_error *e, lm_dataset *d) {
+static lm_status split_sprites(lm_error *e, lm_dataset *d, int split_from) {
     for (int split = 0; split < 2; split++) {
         part *p = &d->parts[split];
         p->all = lm_alloc((size_t)d->sprites.count, sizeof *p->all);
@@ -30,7 +30,8 @@ static lm_status split_sprites(lm_error *e, lm_dataset *d) {
     }
     for (int i = 0; i < d->sprites.count; i++) {
         const lm_sprite *s = &d->sprites.items[i];
-        part *p = &d->parts[lm_subject_is_validation(s->subject) ? LM_SPLIT_VALIDATION : LM_SPLIT_TRAIN];
+        bool left_out = d->sprites.count >= split_from && lm_subject_is_validation(s->subject);
+        part *p = &d->parts[left_out ? LM_SPLIT_VALIDATION : LM_SPLIT_TRAIN];
         p->all[p->count++] = i;
         if (s->frames > 1) p->animated[p->animated_count++] = i;
     }
@@ -51,6 +52,16 @@ static lm_status check_sizes(lm_error *e, const lm_dataset *d) {
     return LM_OK;
 }
 
+static void drop_clips(lm_sprites *s) {
+    int kept = 0;
+    for (int i = 0; i < s->count; i++)
+        if (s->items[i].frames > 1)
+            lm_sprite_clear(&s->items[i]);
+        else
+            s->items[kept++] = s->items[i];
+    s->count = kept;
+}
+
 static lm_status read_sources(lm_error *e, const lm_dataset_options *o, lm_dataset *d) {
     lm_pool *pool;
     LM_TRY(lm_pool_create(e, o->threads, &pool));
@@ -58,6 +69,7 @@ static lm_status read_sources(lm_error *e, const lm_dataset_options *o, lm_datas
     for (int i = 0; i < o->path_count && status == LM_OK; i++)
         status = lm_source_read(e, o->paths[i], o->style, pool, &d->sprites);
     lm_pool_free(&pool);
+    if (o->stills) drop_clips(&d->sprites);
     return status;
 }
 
@@ -71,7 +83,7 @@ lm_status lm_dataset_open(lm_error *e, const lm_dataset_options *o, lm_dataset *
     d->size = o->size;
     lm_status status = read_sources(e, o, d);
     if (status == LM_OK) status = check_sizes(e, d);
-    if (status == LM_OK) status = split_sprites(e, d);
+    if (status == LM_OK) status = split_sprites(e, d, o->split_from);
     if (status != LM_OK)
         lm_dataset_free(&d);
     else

@@ -13,6 +13,8 @@ typedef struct lm_dataset_options {
     const char *style;        // stills of this drawing style only: "3d"
     int size;                 // pixels of a side of the batches: 32 or 64 (sprites are area-reduced to it)
     int threads;              // for decoding; 0: all processors
+    bool stills;              // leave clips of more than one frame out
+    int split_from;           // with fewer sprites than this none is left out for validation
 } lm_dataset_options;
 lm_status lm_dataset_open(lm_error *e, const lm_dataset_options *o, lm_dataset **out);
 void lm_dataset_free(lm_dataset **d);

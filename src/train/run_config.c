@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "store/style_file.h"
 
 #include <errno.h>
 #include <math.h>
@@ -23,13 +24,20 @@ static const struct key {
 } keys[] = {
 #define AT(field) offsetof(lm_run_config, field)
     {"stage", KEY_TEXT, AT(stage), 0, 0, 0, "",
-     "image (the text-to-image network), video (its inflation, image weights frozen) or ssr (super-resolution)"},
+     "image (the text-to-image network), video (its inflation, image weights frozen), ssr (super-resolution) or style "
+     "(the image weights of init, tuned to a drawing style)"},
     {"data", KEY_LIST, AT(data), 0, 0, 0, "", "tar shards, folders of them, or folders of clip.mp4 + clip.txt"},
     {"text", KEY_TEXT, AT(text), 0, 0, 0, "models/emoji/text", "folder of the text encoder"},
     {"out", KEY_TEXT, AT(out), 0, 0, 0, "", "folder of the run; made when missing"},
     {"init", KEY_TEXT, AT(init), 0, 0, 0, "", "folder with config.json and model.safetensors to start from"},
     {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
     {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
+    {"style_name", KEY_TEXT, AT(style_name), 0, 0, 0, "",
+     "style stage: name of the style file, of a-z, 0-9, _ and -; empty: that of `style`"},
+    {"style_licence", KEY_TEXT, AT(style_licence), 0, 0, 0, "NOASSERTION",
+     "style stage: licence of the style file, an SPDX expression"},
+    {"style_rank", KEY_WHOLE, AT(style_rank), 0, 256, 64, "",
+     "style stage: rank of the differences in the style file; 0: 8-bit rows, exact and large"},
     {"size", KEY_WHOLE, AT(size), 8, 1024, 32, "", "pixels of a side"},
     {"frames", KEY_WHOLE, AT(frames), 1, 80, 80, "", "frames of a clip in the stages video and ssr"},
     {"crop", KEY_WHOLE, AT(crop), 16, 1024, 96, "", "ssr stage: pixels of the squares cut out, a multiple of 16"},
@@ -244,15 +252,37 @@ static lm_status apply_override(lm_error *e, const char *text, lm_run_config *c)
     return s;
 }
 
+const char *lm_run_config_style_name(const lm_run_config *c) {
+    return *c->style_name ? c->style_name : c->style;
+}
+
+static lm_status check_style(lm_error *e, const char *name, const lm_run_config *c) {
+    const char *style = lm_run_config_style_name(c);
+    if (!*c->init)
+        return lm_fail(e, LM_USAGE, "%s: the style stage needs init: the folder of the weights that the style is for",
+                       name);
+    if (!lm_style_name_ok(style) || !strcmp(style, "model") || !strcmp(style, "checkpoint"))
+        return lm_fail(e, LM_USAGE,
+                       "%s: a style can't be called \"%.40s\"; style_name takes a-z, 0-9, _ and -, but not model and "
+                       "checkpoint",
+                       name, style);
+    if (!*c->style_licence) return lm_fail(e, LM_USAGE, "%s: style_licence is empty; name a licence", name);
+    return LM_OK;
+}
+
 static lm_status check(lm_error *e, const char *name, const lm_run_config *c) {
-    if (strcmp(c->stage, "image") && strcmp(c->stage, "video") && strcmp(c->stage, "ssr"))
-        return lm_fail(e, LM_USAGE, "%s: stage must be image, video or ssr, not \"%.40s\"", name, c->stage);
+    static const char *const stages[] = {"image", "video", "ssr", "style"};
+    bool known = false;
+    for (int i = 0; i < 4; i++) known |= !strcmp(c->stage, stages[i]);
+    if (!known)
+        return lm_fail(e, LM_USAGE, "%s: stage must be image, video, ssr or style, not \"%.40s\"", name, c->stage);
     for (int i = 0; i < c->data.count; i++)
         if (!*c->data.at[i]) return lm_fail(e, LM_USAGE, "%s: data has an empty entry; name a tar or a folder", name);
     if (!c->data.count) return lm_fail(e, LM_USAGE, "%s: data is missing: the tar shards or folders to train on", name);
     if (!*c->out) return lm_fail(e, LM_USAGE, "%s: out is missing: the folder of the run", name);
     if (!strcmp(c->stage, "video") && !*c->init)
         return lm_fail(e, LM_USAGE, "%s: the video stage needs init: the folder of the image stage's weights", name);
+    if (!strcmp(c->stage, "style")) LM_TRY(check_style(e, name, c));
     if (c->crop % 16) return lm_fail(e, LM_USAGE, "%s: crop is %d; it must be a multiple of 16", name, (int)c->crop);
     if (*c->init && *c->config) return lm_fail(e, LM_USAGE, "%s: give init or config, not both", name);
     return LM_OK;

@@ -13,15 +13,17 @@ typedef struct lm_run_list {
 } lm_run_list;
 
 typedef struct lm_run_config {
-    char *stage;      // "image", "video" or "ssr"
+    char *stage;      // "image", "video", "ssr" or "style"
     lm_run_list data; // tar shards or folders
     char *text;       // folder of the text encoder
     char *out;        // folder of the run: checkpoint, weights, metrics.csv, sample sheets
     char *init;       // folder with config.json and model.safetensors to start from; video: image weights are inflated
     char *config;     // config.json of a network born anew; "" = the default configuration
     char *style;      // stills of this drawing style
-    int64_t size, frames; // pixels of a side; frames of a clip (video, ssr)
-    int64_t crop;         // pixels of the squares cut out (ssr)
+    char *style_name, *style_licence; // style: of the style file; name "" = style
+    int64_t style_rank;               // style: of the differences in it; 0: 8-bit rows
+    int64_t size, frames;             // pixels of a side; frames of a clip (video, ssr)
+    int64_t crop;                     // pixels of the squares cut out (ssr)
     int64_t batch, steps, warmup;
     double learning_rate, cooldown; // cooldown: share of the steps at whose end the rate falls to 0
     double weight_decay, beta1, beta2, eps;
@@ -44,5 +46,6 @@ lm_status lm_run_config_read(lm_error *e, const char *path, const char *const *o
                              lm_run_config *out);
 lm_status lm_run_config_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *out);
 void lm_run_config_free(lm_run_config *c);
+const char *lm_run_config_style_name(const lm_run_config *c);
 // A key's name, type, default and meaning, for documentation: NULL past the last.
 const char *lm_run_config_describe(int index, const char **type, const char **meaning);

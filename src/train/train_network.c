@@ -15,6 +15,10 @@ bool trainer_is_ssr(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "ssr");
 }
 
+bool trainer_is_style(const lm_trainer *t) {
+    return !strcmp(t->cfg->stage, "style");
+}
+
 int trainer_side(const lm_trainer *t) {
     return (int)(trainer_is_ssr(t) ? t->cfg->crop : t->cfg->size);
 }

@@ -64,7 +64,13 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
     const lm_run_config *c = t->cfg;
     const char *paths[LM_RUN_LIST];
     for (int i = 0; i < c->data.count; i++) paths[i] = c->data.at[i];
-    lm_dataset_options o = {.paths = paths, .path_count = c->data.count, .style = c->style, .size = (int)c->size};
+    enum { ENOUGH_TO_SPLIT = 20 }; // a style's few pictures are all trained on
+    lm_dataset_options o = {.paths = paths,
+                            .path_count = c->data.count,
+                            .style = c->style,
+                            .size = (int)c->size,
+                            .stills = trainer_is_style(t),
+                            .split_from = trainer_is_style(t) ? ENOUGH_TO_SPLIT : 0};
     LM_TRY(lm_dataset_open(e, &o, &t->dataset));
     t->batch = (lm_batch_options){.split = LM_SPLIT_TRAIN,
                                   .clips = (int)c->batch,

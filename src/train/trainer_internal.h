@@ -36,6 +36,7 @@ struct lm_trainer {
 
 bool trainer_is_video(const lm_trainer *t); // stage "video"
 bool trainer_is_ssr(const lm_trainer *t);   // stage "ssr"
+bool trainer_is_style(const lm_trainer *t); // stage "style"
 int trainer_side(const lm_trainer *t);      // pixels of a side of what the network sees
 void trainer_log(const lm_trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *trainer_path(const lm_trainer *t, const char *name); // in the run's folder; heap, NULL when memory is short
@@ -61,6 +62,10 @@ lm_status trainer_ssr_sheet(lm_error *e, lm_trainer *t);
 lm_status trainer_save(lm_error *e, lm_trainer *t);  // checkpoint, then the averaged weights
 lm_status trainer_load(lm_error *e, lm_trainer *t);  // the checkpoint
 lm_status trainer_start(lm_error *e, lm_trainer *t); // init's weights, or newborn ones
+// init's weights -> block, which the slots describe; what the inflation adds is born.
+lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block);
+// In the style stage: the averaged weights' difference to init's, as a style file; says how large and how exact it is.
+lm_status trainer_save_style(lm_error *e, lm_trainer *t, const float *average);
 
 typedef struct metrics_row {
     int64_t step, samples, skipped;

@@ -98,6 +98,26 @@ static void test_hash(void **state) {
     lm_free(two);
 }
 
+#define STYLE "\"name\":\"flat\",\"licence\":\"MIT\""
+
+static void test_styles(void **state) {
+    lm_error e = {0};
+    lm_model_folder *m;
+    static const char json[] = "{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"styles/f.safetensors\"},"
+                               "{\"name\":\"ink-2\",\"file\":\"ink\",\"licence\":\"MIT\",\"description\":\"by pen\"}]}";
+    assert_status(&e, LM_OK, lm_model_folder_parse(&e, *state, (const uint8_t *)json, strlen(json), &m));
+    assert_int_equal(lm_model_folder_styles(m), 2);
+    const lm_model_style *flat = lm_model_folder_style(m, 0), *ink = lm_model_folder_find_style(m, "ink-2");
+    assert_string_equal(flat->name, "flat");
+    assert_non_null(strstr(flat->file, "/styles/f.safetensors"));
+    assert_string_equal(flat->licence, "MIT");
+    assert_string_equal(flat->description, "");
+    assert_ptr_equal(ink, lm_model_folder_style(m, 1));
+    assert_string_equal(ink->description, "by pen");
+    assert_null(lm_model_folder_find_style(m, "ink"));
+    lm_model_folder_free(&m);
+}
+
 static void test_defects(void **state) {
     (void)state;
     static const struct {
@@ -133,6 +153,19 @@ static void test_defects(void **state) {
         {"{" HEAD "\"parts\":{\"base\":\"a/\"}}", "part 'base' is in 'a/'"},
         {"{" HEAD "\"parts\":{\"base\":\"./a\"}}", "part 'base' is in './a'"},
         {"{" HEAD PARTS ",\"defaults\":[]}", "\"defaults\" is not an object"},
+        {"{" HEAD PARTS ",\"styles\":{}}", "\"styles\" is not a list"},
+        {"{" HEAD PARTS ",\"styles\":[1]}", "style 0 of \"styles\" is not an object"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"a\",\"size\":1}]}", "unknown key \"size\" of a style"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE "}]}", "a style has no \"file\""},
+        {"{" HEAD PARTS ",\"styles\":[{\"name\":\"a\",\"file\":\"a\"}]}", "a style has no \"licence\""},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":7}]}", "\"file\" of a style is not a text"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"\"}]}", "\"file\" of a style is not a text"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"../a\"}]}", "style 'flat' is in '../a'"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"/a\"}]}", "style 'flat' is in '/a'"},
+        {"{" HEAD PARTS ",\"styles\":[{\"name\":\"a b\",\"file\":\"a\",\"licence\":\"MIT\"}]}",
+         "a style can't be called 'a b'"},
+        {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"a\"},{" STYLE ",\"file\":\"b\"}]}",
+         "two styles are called 'flat'"},
         {"{" HEAD PARTS ",\"defaults\":{\"width\":null}}", "default \"width\" is not a number or a text"},
         {"{" HEAD PARTS ",\"defaults\":{\"width\":1e999}}", "real number overflow"},
     };
@@ -184,10 +217,8 @@ static void test_missing_files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_defects),
-        cmocka_unit_test(test_missing_files),
+        cmocka_unit_test(test_read),    cmocka_unit_test(test_hash),          cmocka_unit_test(test_styles),
+        cmocka_unit_test(test_defects), cmocka_unit_test(test_missing_files),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
