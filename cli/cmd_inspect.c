@@ -54,6 +54,7 @@ static const struct {
     {"tile_overlap", "tile-overlap"},
     {"precision", "precision"},
     {"model_folder", "model"},
+    {"style_strip", "style-strip"},
 };
 
 // Within single quotes, as a shell reads it back.
@@ -79,7 +80,17 @@ static void print_option(const char *option, const json_t *value) {
     else if (json_is_real(value))
         printf("%.15g", json_real_value(value));
     for (size_t i = 0; i < json_array_size(value); i++)
-        printf("%s%lld", i ? "," : "", (long long)json_integer_value(json_array_get(value, i)));
+        printf("%s%.15g", i ? "," : "", json_number_value(json_array_get(value, i)));
+}
+
+// Each style, with its alpha and the hash of its file.
+static void print_styles(const json_t *styles) {
+    for (size_t i = 0; i < json_array_size(styles); i++) {
+        const json_t *style = json_array_get(styles, i);
+        print_option("style", json_object_get(style, "style"));
+        print_option("style-alpha", json_object_get(style, "alpha"));
+        print_option("style-hash", json_object_get(style, "hash"));
+    }
 }
 
 static int print_arguments(const json_t *recipe, const char *path) {
@@ -90,6 +101,7 @@ static int print_arguments(const json_t *recipe, const char *path) {
         const json_t *value = json_object_get(recipe, recipe_options[i].member);
         if (value) print_option(recipe_options[i].option, value);
     }
+    print_styles(json_object_get(recipe, "styles"));
     putchar('\n');
     return 0;
 }
@@ -153,7 +165,7 @@ static int run(const command *c, int argc, char **argv) {
 const command command_inspect = {
     "inspect",
     "PATH",
-    "Says what a clip, a model folder or a weight file holds.",
+    "Says what a clip, a model folder, a weight or style file holds.",
     "For a clip that lumiere made: how it was made.",
     rows,
     1,

@@ -4,7 +4,7 @@
 
 #include "lumiere/lumiere.h"
 
-extern const command command_upscale;
+extern const command command_upscale, command_stylize;
 extern const command command_animate, command_inpaint, command_outpaint, command_cinemagraph, command_edit;
 extern const command command_generate, command_train, command_inspect, command_measure, command_compare, command_bench,
     command_doctor;

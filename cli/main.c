@@ -6,9 +6,9 @@
 #include <string.h>
 
 static const command *const commands[] = {&command_generate,    &command_animate, &command_inpaint, &command_outpaint,
-                                          &command_cinemagraph, &command_edit,    &command_upscale, &command_train,
-                                          &command_inspect,     &command_measure, &command_compare, &command_bench,
-                                          &command_doctor};
+                                          &command_cinemagraph, &command_edit,    &command_stylize, &command_upscale,
+                                          &command_train,       &command_inspect, &command_measure, &command_compare,
+                                          &command_bench,       &command_doctor};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_help(void) {

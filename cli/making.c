@@ -38,6 +38,12 @@ const option_row making_rows[] = {
      0},
     {"clip", 0, OPTION_INT, AT(clip), "N", "number of the first clip: clip N of a seed is always the same (default: 0)",
      0, INT_MAX / 2, 0},
+    {"style", 0, OPTION_LIST, AT(style), "NAME|FILE",
+     "draw in a style: one of the model's or a style file; may be given several times", 0, 0, 0},
+    {"style-alpha", 0, OPTION_LIST, AT(style_alpha), "A",
+     "how much of it, 0 to 1; one for each style (default: 0.7, shared by all)", 0, 0, 0},
+    {"style-hash", 0, OPTION_LIST, AT(style_hash), "HEX", "refuse a style file that is not the one of this hash", 0, 0,
+     0},
     OPTION_THREADS,
     OPTION_PRECISION,
     OPTION_DEVICE,
@@ -100,7 +106,7 @@ static void announce(const job *j, const lumiere_estimate *e) {
     if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
     if (j->s->quiet) return;
     char time[40];
-    print_duration(time, sizeof time, e->seconds * j->s->batch);
+    print_duration(time, sizeof time, e->seconds * j->s->batch * (j->making->clips ? j->making->clips : 1));
     if (*e->fit) fprintf(stderr, "input: %s\n", e->fit);
     fprintf(stderr, "%s: %d frame%s of %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
             lumiere_model_name(j->m), e->frames, e->frames == 1 ? "" : "s", e->width, e->height, e->steps,
@@ -138,7 +144,9 @@ static lumiere_status make_clip(job *j, const char *output) {
     char *recipe = NULL, *extra = recipe_extra(j);
     double start = clock_seconds();
     lumiere_status status = lumiere_task_recipe(j->c, j->m, &j->making->o, extra, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_task_run(j->c, j->m, &j->making->o, &clip);
+    if (status == LUMIERE_OK)
+        status = j->making->make ? j->making->make(j->c, j->m, j->making, &clip)
+                                 : lumiere_task_run(j->c, j->m, &j->making->o, &clip);
     progress_end(j->progress);
     if (status == LUMIERE_OK) status = lumiere_clip_write(j->c, clip, output, recipe);
     double took = clock_seconds() - start;
@@ -214,6 +222,9 @@ int making_run(making *m) {
     int code = 0;
     if (s->upscale && s->no_upscale) return complain(2, "--upscale and --no-upscale; give one");
     if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
+    lumiere_style styles[LUMIERE_MOST_STYLES];
+    code = making_styles(s, -1, styles);
+    if (code != GO_ON) return code;
     job j = {.making = m, .s = s, .progress = progress_choose(s->progress, s->quiet)};
     j.c = open_context(&s->machine, &code);
     if (!j.c) return code;
@@ -224,6 +235,10 @@ int making_run(making *m) {
     if (code == 0) {
         lumiere_status status = lumiere_model_open(j.c, model, &j.m);
         code = status == LUMIERE_OK ? GO_ON : report_failure(j.c, status);
+    }
+    if (code == GO_ON && s->style.count) {
+        lumiere_status status = lumiere_model_set_styles(j.c, j.m, styles, s->style.count);
+        if (status != LUMIERE_OK) code = report_failure(j.c, status);
     }
     if (code == GO_ON && m->read_inputs) code = m->read_inputs(j.c, j.m, m);
     if (code == GO_ON) code = make_clips(&j);

@@ -12,6 +12,7 @@ typedef struct making_settings {
     bool seed_given, cfg_given, overlap_given, json, quiet, loop, upscale, no_upscale;
     int frames, width, height, steps, batch, clip, overlap, preview_every;
     double fps, cfg_scale, dynamic_threshold;
+    text_list style, style_alpha, style_hash; // number i of each belongs together
 } making_settings;
 #define MAKING_DEFAULTS                                                                                                \
     { .output = "out.mp4", .batch = 1, .preview_every = 5 }
@@ -24,8 +25,15 @@ typedef struct making {
     json_t *recipe;         // further members of the recipe; NULL: none
     // Reads what the task is given; GO_ON, or the exit code when that fails (and has been said). NULL: nothing to read.
     int (*read_inputs)(lumiere_context *c, const lumiere_model *model, struct making *m);
+    // Makes what is written; NULL: lumiere_task_run.
+    lumiere_status (*make)(lumiere_context *c, lumiere_model *model, struct making *m, lumiere_clip **out);
+    int clips; // that this makes, for the estimate of the time; 0: one
     void *user;
 } making;
+
+// The styles of the settings, checked; alpha of the first is first_alpha unless that is negative. GO_ON, or the exit
+// code (which has been said).
+int making_styles(const making_settings *s, double first_alpha, lumiere_style out[LUMIERE_MOST_STYLES]);
 
 // Makes the clips and writes them; the command's exit code.
 int making_run(making *m);

@@ -6,7 +6,7 @@
 #include "media/media.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
-#include "store/model_folder.h"
+#include "store/style_file.h"
 #include "tasks/given.h"
 
 struct json_t; // jansson.h
@@ -32,6 +32,13 @@ typedef struct video_plan {
     lm_unet net;
 } video_plan;
 
+// A style that the model's weights have at present.
+typedef struct applied_style {
+    char *style; // as it was asked for
+    char hash[LM_DIGEST_TEXT];
+    double alpha;
+} applied_style;
+
 struct lumiere_model {
     lm_device *device; // the context's
     lm_dtype compute;
@@ -43,6 +50,8 @@ struct lumiere_model {
     char hash[17];
     video_plan plan;      // of the last shape asked for; graph NULL: none
     struct upscaler *ssr; // upscale.h; NULL when the model has no such part
+    applied_style styles[LUMIERE_MOST_STYLES];
+    int style_count;
 };
 
 // A run's options with the model's defaults filled in, checked.
@@ -80,6 +89,10 @@ int task_steps(const task *t); // that are computed: fewer than r.steps when an 
 // Ends a public call: the context holds e's message from now on, or none.
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);
 lm_status api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
+
+// Adds "styles" where the model has any.
+lm_status styles_describe(lm_error *e, const lumiere_model *m, struct json_t *recipe);
+void styles_clear(lumiere_model *m); // the list, not the weights
 
 lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *out);
 const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"

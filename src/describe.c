@@ -40,6 +40,18 @@ static json_t *tensor_text(const lm_stored *t) {
     return json_string(text);
 }
 
+// What a style's file says of itself; nothing of other weights.
+static int describe_metadata(const lm_safetensors *s, json_t *out) {
+    static const char *const keys[] = {"name", "licence", "made_from", "base_hash", "rank"};
+    if (!lm_is_style(s)) return 0;
+    int failed = json_object_set_new(out, "kind", json_string("style"));
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *value = lm_safetensors_metadata(s, keys[i]);
+        if (value) failed |= json_object_set_new(out, keys[i], json_string(value));
+    }
+    return failed;
+}
+
 // The numbers of a weight file; list: every tensor too.
 static lm_status describe_weights(lm_error *e, const char *path, bool list, json_t *out) {
     lm_safetensors *s = NULL;
@@ -54,7 +66,8 @@ static lm_status describe_weights(lm_error *e, const char *path, bool list, json
         bytes += (json_int_t)t->bytes;
         if (list) json_object_set_new(tensors, t->name, tensor_text(t));
     }
-    int failed = json_object_set_new(out, "tensors", json_integer(lm_safetensors_count(s)));
+    int failed = list && describe_metadata(s, out);
+    failed |= json_object_set_new(out, "tensors", json_integer(lm_safetensors_count(s)));
     failed |= json_object_set_new(out, "values", json_integer(values));
     failed |= json_object_set_new(out, "bytes", json_integer(bytes));
     if (list) failed |= json_object_set(out, "list", tensors);
@@ -75,6 +88,17 @@ static lm_status describe_part(lm_error *e, const lm_model_folder *f, const char
     return status;
 }
 
+static json_t *describe_styles(const lm_model_folder *f) {
+    json_t *styles = json_object();
+    for (int i = 0; i < lm_model_folder_styles(f); i++) {
+        const lm_model_style *s = lm_model_folder_style(f, i);
+        json_object_set_new(
+            styles, s->name,
+            json_pack("{s:s, s:s, s:s}", "file", s->file, "licence", s->licence, "description", s->description));
+    }
+    return styles;
+}
+
 static lm_status describe_model(lm_error *e, const char *path, json_t *out) {
     static const char *const part_names[] = {"text", "base", "ssr"};
     lm_model_folder *f = NULL;
@@ -87,6 +111,8 @@ static lm_status describe_model(lm_error *e, const char *path, json_t *out) {
         json_pack("{s:s, s:s, s:s, s:s, s:O}", "name", lm_model_folder_name(f), "version", lm_model_folder_version(f),
                   "licence", lm_model_folder_licence(f), "hash", hash, "parts", parts);
     if (status == LM_OK && (!text || json_object_update(out, text))) status = lm_fail_memory(e, 4096, "a description");
+    if (status == LM_OK && lm_model_folder_styles(f) && json_object_set_new(out, "styles", describe_styles(f)))
+        status = lm_fail_memory(e, 4096, "a description");
     json_decref(text);
     json_decref(parts);
     lm_model_folder_free(&f);

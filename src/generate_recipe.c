@@ -56,6 +56,7 @@ static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, 
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
     if (status == LM_OK) status = describe_length_and_size(e, m, &t, recipe);
+    if (status == LM_OK) status = styles_describe(e, m, recipe);
     if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);

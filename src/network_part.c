@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "model/text_encoder.h"
-#include "store/model_folder.h"
 
 #include <string.h>
 
@@ -26,40 +25,51 @@ static lm_status smallest_graph(lm_error *e, const lm_unet_config *c, lm_graph *
     return lm_graph_status(*out, e);
 }
 
-static lm_status fill_slots(lm_error *e, const lm_graph *g, lm_slot **out) {
-    int n = lm_graph_params(g);
-    lm_slot *slots = *out = lm_alloc_zero((size_t)n, sizeof *slots);
-    if (!slots) return lm_fail_memory(e, (double)n * sizeof *slots, "the list of weights");
-    for (int i = 0; i < n; i++) {
-        const lm_param_info *p = lm_graph_param(g, i);
-        slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
-        memcpy(slots[i].dim, p->desc.dim, sizeof p->desc.dim);
+static lm_status fill_slots(lm_error *e, part_block *b) {
+    b->slot_count = lm_graph_params(b->graph);
+    b->slots = lm_alloc_zero((size_t)b->slot_count, sizeof *b->slots);
+    if (!b->slots) return lm_fail_memory(e, (double)b->slot_count * sizeof *b->slots, "the list of weights");
+    for (int i = 0; i < b->slot_count; i++) {
+        const lm_param_info *p = lm_graph_param(b->graph, i);
+        b->slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
+        memcpy(b->slots[i].dim, p->desc.dim, sizeof p->desc.dim);
     }
     return LM_OK;
 }
 
-// Reads the file into memory of this process and from there to the device.
-static lm_status load(lm_error *e, lm_device *d, const char *path, const lm_graph *g, float **weights, int64_t *count) {
-    lm_slot *slots = NULL;
-    *count = lm_graph_param_count(g);
-    size_t bytes = (size_t)*count * sizeof(float);
-    float *block = lm_alloc_aligned(bytes);
-    lm_status status = block ? fill_slots(e, g, &slots) : lm_fail_memory(e, (double)bytes, "the weights");
-    if (status == LM_OK) status = lm_weights_load(e, path, slots, lm_graph_params(g), block);
-    if (status == LM_OK) status = d->backend->alloc(e, d, bytes, (void **)weights);
-    if (status == LM_OK) status = d->backend->upload(e, d, *weights, block, bytes);
-    lm_free(slots);
-    lm_free(block);
+static lm_status load(lm_error *e, const char *path, const lm_unet_config *c, part_block *b) {
+    LM_TRY(smallest_graph(e, c, &b->graph));
+    b->count = lm_graph_param_count(b->graph);
+    size_t bytes = (size_t)b->count * sizeof(float);
+    b->data = lm_alloc_aligned(bytes);
+    if (!b->data) return lm_fail_memory(e, (double)bytes, "the weights");
+    memset(b->data, 0, bytes); // what lies between parameters too
+    LM_TRY(fill_slots(e, b));
+    return lm_weights_load(e, path, b->slots, b->slot_count, b->data);
+}
+
+lm_status part_block_load(lm_error *e, const char *folder, const lm_unet_config *c, part_block *out) {
+    *out = (part_block){0};
+    char *path = lm_format("%s/model.safetensors", folder);
+    lm_status status = path ? load(e, path, c, out) : lm_fail_memory(e, 4096, "a path");
+    lm_free(path);
     return status;
+}
+
+void part_block_free(part_block *b) {
+    lm_free(b->slots);
+    lm_free(b->data);
+    lm_graph_free(&b->graph);
 }
 
 lm_status part_weights(lm_error *e, lm_device *d, const char *folder, const lm_unet_config *c, float **weights,
                        int64_t *count) {
-    char *path = lm_format("%s/model.safetensors", folder);
-    lm_graph *g = NULL;
-    lm_status status = path ? smallest_graph(e, c, &g) : lm_fail_memory(e, 4096, "a path");
-    if (status == LM_OK) status = load(e, d, path, g, weights, count);
-    lm_graph_free(&g);
-    lm_free(path);
+    part_block b;
+    lm_status status = part_block_load(e, folder, c, &b);
+    size_t bytes = (size_t)b.count * sizeof(float);
+    *count = b.count;
+    if (status == LM_OK) status = d->backend->alloc(e, d, bytes, (void **)weights);
+    if (status == LM_OK) status = d->backend->upload(e, d, *weights, b.data, bytes);
+    part_block_free(&b);
     return status;
 }

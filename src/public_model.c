@@ -59,6 +59,7 @@ void lumiere_model_free(lumiere_model **model) {
     lumiere_model *m = *model;
     if (!m) return;
     video_plan_free(&m->plan);
+    styles_clear(m);
     if (m->weights) m->device->backend->release_memory(m->device, m->weights);
     upscaler_free(&m->ssr, m->device);
     lm_text_encoder_free(&m->text);

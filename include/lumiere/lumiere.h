@@ -57,6 +57,21 @@ LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m); // 16 hex di
 // A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale"; 0 for other keys.
 LUMIERE_API double lumiere_model_default(const lumiere_model *m, const char *key);
 
+// Drawing styles, docs/style.md: fine-tuned image layers W_i, of which so much is mixed into the model's own W that
+// they become W + sum over i of alpha_i (W_i - W); what moves the picture stays as it is.
+#define LUMIERE_STYLE_ALPHA 0.7 // a good beginning
+enum { LUMIERE_MOST_STYLES = 8 };
+typedef struct lumiere_style {
+    const char *style; // one of the model's own by name, or a style file (its path holds a '/' or ends in .safetensors)
+    double alpha;      // 0 to 1
+    const char *hash;  // 16 hex digits that the file must have, or NULL
+} lumiere_style;
+// Sets the model's styles in place of those it had; count 0: none, and its weights are again the original ones, bit for
+// bit. LUMIERE_MODEL: a style for another base network, or a damaged one; LUMIERE_USAGE: an unknown name, an alpha
+// outside 0 to 1. The model stays as it was when this fails.
+LUMIERE_API lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_model *m, const lumiere_style *styles,
+                                                    int count);
+
 typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 
 // Called after every step. fraction in [0,1]; seconds_left is an estimate (negative while unknown). preview is the clip
@@ -212,8 +227,9 @@ LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_
                                               const char *recipe);
 LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run
 LUMIERE_API lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json); // *json NULL: none
-// What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts), "weights"
-// (a .safetensors file: tensors, metadata) or "clip" (frames, size, rate, recipe). Free with lumiere_string_free.
+// What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts, styles),
+// "weights" or "style" (a .safetensors file: tensors; name, licence, base, origin) or "clip" (frames, size, rate,
+// recipe). Free with lumiere_string_free.
 LUMIERE_API lumiere_status lumiere_describe(lumiere_context *c, const char *path, char **json);
 
 // Figures of a clip's coherence; docs/measure.md has the formulas. A difference is a mean of absolute differences over
