@@ -187,6 +187,29 @@ lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     return s;
 }
 
+static bool is_image_layer(const char *name) {
+    return !lm_unet_is_inflation(name);
+}
+
+// The inflation of another run over what init gave.
+static lm_status load_inflation(lm_error *e, const lm_trainer *t, float *block) {
+    char *path = lm_format("%s/model.safetensors", t->cfg->inflation);
+    lm_slot *slots = lm_alloc((size_t)t->params, sizeof *slots);
+    unsigned char *filled = lm_alloc_zero((size_t)t->params, 1);
+    int count = 0;
+    for (int i = 0; i < t->params && slots; i++)
+        if (lm_unet_is_inflation(t->slots[i].name)) slots[count++] = t->slots[i];
+    lm_status s = path && slots && filled ? lm_weights_load_some(e, path, slots, count, block, filled, is_image_layer)
+                                          : lm_fail_memory(e, (double)t->params * sizeof *slots, "the weights");
+    for (int i = 0; i < count && s == LM_OK; i++)
+        if (!filled[i])
+            s = lm_fail(e, LM_MODEL, "%s has no tensor %s; name the folder of a video stage", path, slots[i].name);
+    lm_free(filled);
+    lm_free(slots);
+    lm_free(path);
+    return s;
+}
+
 lm_status trainer_start(lm_error *e, lm_trainer *t) {
     char *old = trainer_path(t, "checkpoint.safetensors");
     bool taken = old && !access(old, F_OK);
@@ -202,6 +225,7 @@ lm_status trainer_start(lm_error *e, lm_trainer *t) {
         s = trainer_load_init(e, t, block);
     else
         for (int i = 0; i < t->params; i++) lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
+    if (s == LM_OK && *t->cfg->inflation) s = load_inflation(e, t, block);
     const lm_backend *k = t->d->backend;
     size_t bytes = (size_t)t->elements * sizeof(float), grad_bytes = (size_t)t->grad_elements * sizeof(float);
     if (s == LM_OK) s = k->upload(e, t->d, t->weights, block, bytes);

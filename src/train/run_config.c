@@ -30,6 +30,8 @@ static const struct key {
     {"text", KEY_TEXT, AT(text), 0, 0, 0, "models/emoji/text", "folder of the text encoder"},
     {"out", KEY_TEXT, AT(out), 0, 0, 0, "", "folder of the run; made when missing"},
     {"init", KEY_TEXT, AT(init), 0, 0, 0, "", "folder with config.json and model.safetensors to start from"},
+    {"inflation", KEY_TEXT, AT(inflation), 0, 0, 0, "",
+     "video stage: folder of an earlier run whose inflation goes around init's image layers"},
     {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
     {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
     {"style_name", KEY_TEXT, AT(style_name), 0, 0, 0, "",
@@ -282,6 +284,8 @@ static lm_status check(lm_error *e, const char *name, const lm_run_config *c) {
     if (!*c->out) return lm_fail(e, LM_USAGE, "%s: out is missing: the folder of the run", name);
     if (!strcmp(c->stage, "video") && !*c->init)
         return lm_fail(e, LM_USAGE, "%s: the video stage needs init: the folder of the image stage's weights", name);
+    if (*c->inflation && strcmp(c->stage, "video") != 0)
+        return lm_fail(e, LM_USAGE, "%s: inflation is of the video stage, not of %s", name, c->stage);
     if (!strcmp(c->stage, "style")) LM_TRY(check_style(e, name, c));
     if (c->crop % 16) return lm_fail(e, LM_USAGE, "%s: crop is %d; it must be a multiple of 16", name, (int)c->crop);
     if (*c->init && *c->config) return lm_fail(e, LM_USAGE, "%s: give init or config, not both", name);

@@ -18,6 +18,7 @@ typedef struct lm_run_config {
     char *text;       // folder of the text encoder
     char *out;        // folder of the run: checkpoint, weights, metrics.csv, sample sheets
     char *init;       // folder with config.json and model.safetensors to start from; video: image weights are inflated
+    char *inflation;  // video: folder whose inflation goes around init's image layers; "" = init's, or a newborn one
     char *config;     // config.json of a network born anew; "" = the default configuration
     char *style;      // stills of this drawing style
     char *style_name, *style_licence; // style: of the style file; name "" = style

@@ -370,6 +370,37 @@ static void refuse(const char *out, const char *const *set, bool resume, lm_stat
     assert_int_equal(w.last, 0);
 }
 
+// Image layers of one run inside the inflation of another.
+static void test_inflation_of_another_run(void **state) {
+    (void)state;
+    lm_error e = {0};
+    watch w = {0};
+    const char *other[] = {"seed=9", NULL};
+    if (train(&e, "other-image", other, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    char *init = lm_format("init=%s/other-image", run.folder), *video = lm_format("inflation=%s/video", run.folder);
+    const char *set[] = {"stage=video", init, video, "learning_rate=0", NULL};
+    if (train(&e, "joined", set, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    lm_safetensors *image = open_file("other-image", "model.safetensors"),
+                   *inflated = open_file("video", "model.safetensors"), *b = open_file("joined", "model.safetensors");
+    int differing = 0;
+    for (int i = 0; i < lm_safetensors_count(b); i++) {
+        const lm_stored *x = lm_safetensors_at(b, i), *v = lm_safetensors_find(inflated, x->name);
+        const lm_stored *from = lm_unet_is_inflation(x->name) ? v : lm_safetensors_find(image, x->name);
+        assert_memory_equal(x->data, from->data, x->bytes);
+        differing += from != v && memcmp(from->data, v->data, x->bytes) != 0;
+    }
+    assert_true(differing > 20);
+    refuse("x1", (const char *[]){init, video, NULL}, false, LM_USAGE, "inflation is of the video stage");
+    lm_free(video);
+    video = lm_format("inflation=%s/other-image", run.folder);
+    refuse("x1", (const char *[]){"stage=video", init, video, NULL}, false, LM_MODEL, "name the folder of a video");
+    lm_safetensors_free(&image);
+    lm_safetensors_free(&inflated);
+    lm_safetensors_free(&b);
+    lm_free(init);
+    lm_free(video);
+}
+
 static void test_wrong_init(void **state) {
     (void)state;
     write_init("lacking", 3, 1);
@@ -471,17 +502,12 @@ static void test_unusual(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resume_image),
-        cmocka_unit_test(test_resume_video),
-        cmocka_unit_test(test_metrics),
-        cmocka_unit_test(test_resume_finished),
-        cmocka_unit_test(test_outliers),
-        cmocka_unit_test(test_not_a_number),
-        cmocka_unit_test(test_image_from_video),
-        cmocka_unit_test(test_wrong_init),
-        cmocka_unit_test(test_wrong_shape),
-        cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_damaged_checkpoint),
+        cmocka_unit_test(test_resume_image),     cmocka_unit_test(test_resume_video),
+        cmocka_unit_test(test_metrics),          cmocka_unit_test(test_resume_finished),
+        cmocka_unit_test(test_outliers),         cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_image_from_video), cmocka_unit_test(test_inflation_of_another_run),
+        cmocka_unit_test(test_wrong_init),       cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_refused),          cmocka_unit_test(test_damaged_checkpoint),
         cmocka_unit_test(test_unusual),
     };
     return cmocka_run_group_tests(tests, make, clean);
