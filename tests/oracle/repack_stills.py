@@ -1,9 +1,10 @@
-"""Makes data/emoji/stills-3d.tar from still shards that hold several drawing styles side by side.
+"""Makes data/emoji/stills-*.tar from still shards that hold several drawing styles side by side.
 
-    repack_stills.py OUT.tar SHARD.tar ...
+    repack_stills.py STYLE[,STYLE...] OUT.tar SHARD.tar ...
 
-Keeps the part of each picture drawn in style 3d, as lossless WebP with the colours under alpha 0 kept too, and sets
-"styles" to ["3d"] in the record. Reads the result back and compares every pixel. Needs numpy and Pillow.
+Keeps the parts of each picture drawn in these styles, side by side as lossless WebP with the colours under alpha 0 kept
+too, and names them in "styles" of the record; pictures in none of them are left out. Reads the result back and compares
+every pixel. Needs numpy and Pillow.
 """
 import io
 import json
@@ -12,8 +13,6 @@ import tarfile
 
 import numpy as np
 from PIL import Image
-
-STYLE = "3d"
 
 
 def records(path):
@@ -29,10 +28,13 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
 
 
-def style_part(part):
-    record, size = json.loads(part["json"]), json.loads(part["json"])["size"]
-    at = record["styles"].index(STYLE) * size
-    return record, pixels(part["webp"])[:, at:at + size]
+def style_part(part, wanted):
+    record = json.loads(part["json"])
+    image, size = pixels(part["webp"]), record["size"]
+    kept = [style for style in wanted if style in record["styles"]]
+    at = [record["styles"].index(style) * size for style in kept]
+    record["styles"] = kept
+    return record, np.concatenate([image[:, x:x + size] for x in at], axis=1) if kept else None
 
 
 def add(tar, name, data):
@@ -41,17 +43,16 @@ def add(tar, name, data):
     tar.addfile(member, io.BytesIO(data))
 
 
-def main(out, shards):
+def main(styles, out, shards):
     kept = {}
     with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as tar:
         for shard in shards:
             for key, part in records(shard).items():
-                if STYLE not in json.loads(part["json"])["styles"]:
+                record, image = style_part(part, styles.split(","))
+                if image is None:
                     continue
-                record, image = style_part(part)
-                record["styles"] = [STYLE]
                 coded = io.BytesIO()
-                Image.fromarray(image).save(coded, "WEBP", lossless=True, exact=True, quality=100, method=6)
+                Image.fromarray(image).save(coded, "WEBP", lossless=True, exact=True, quality=75, method=3)
                 add(tar, key + ".webp", coded.getvalue())
                 add(tar, key + ".json", json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode())
                 kept[key] = image
@@ -63,4 +64,4 @@ def main(out, shards):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3:]))

@@ -125,6 +125,11 @@ static void test_defects(void **state) {
         {"stage: image\nout: \xff\n", "not YAML", "line"},
         {"stage: image\nsteps: 5\nspeed: 3\n", "unknown key \"speed\"", "line 3"},
         {"? [a]\n: 3\n", "unknown key", "line 1"},
+        {"stage: style\ndata: a\nout: b\n", "the style stage needs init", "run.yaml"},
+        {"stage: style\ndata: a\nout: b\ninit: c\nstyle_name: A B\n", "a style can't be called \"A B\"", "run.yaml"},
+        {"stage: style\ndata: a\nout: b\ninit: c\nstyle: model\n", "can't be called \"model\"", "run.yaml"},
+        {"stage: style\ndata: a\nout: b\ninit: c\nstyle_licence: ''\n", "style_licence is empty", "run.yaml"},
+        {"stage: style\nstyle_rank: 257\n", "style_rank must be a whole number from 0 to 256", "line 2"},
         {"stage: image\nsteps: 5\n\nsteps: 6\n", "steps stands there twice", "line 4"},
         {"steps: 5.5\n", "steps must be a whole number from 1 to 1e+09, not \"5.5\"", "line 1"},
         {"stage: image\nsteps: 0\n", "steps must be", "line 2"},
@@ -140,7 +145,7 @@ static void test_defects(void **state) {
         {"stage: image\ndata: {a: b}\n", "data takes a list", "line 2"},
         {"data: [a, [b]]\n", "data takes a list of texts", "line 1"},
         {"stage: image\n---\nstage: video\n", "a second document", "line 3"},
-        {"stage: sound\ndata: a\nout: b\n", "stage must be image, video or ssr, not \"sound\"", "run.yaml"},
+        {"stage: sound\ndata: a\nout: b\n", "stage must be image, video, ssr or style, not \"sound\"", "run.yaml"},
         {"data: a\nout: b\n", "stage must be image, video or ssr", "run.yaml"},
         {"stage: image\nout: b\n", "data is missing", "run.yaml"},
         {"stage: image\ndata:\nout: b\n", "data has an empty entry", "run.yaml"},
@@ -211,13 +216,13 @@ static void test_documentation(void **state) {
 
 static void test_shipped(void **state) {
     (void)state;
-    static const char *const names[] = {"image", "video"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"image", "video", "ssr", "style-flat", "style-mono", "style-chalk"};
+    for (int i = 0; i < 6; i++) {
         lm_error e = {0};
         lm_run_config c;
         char *name = lm_format(LM_SOURCE_DIR "/configs/%s.yaml", names[i]);
         if (lm_run_config_read(&e, name, NULL, 0, &c) != LM_OK) fail_msg("%s", e.text);
-        assert_string_equal(c.stage, names[i]);
+        assert_memory_equal(c.stage, names[i], strlen(c.stage));
         lm_run_config_free(&c);
         lm_free(name);
     }
