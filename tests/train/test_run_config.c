@@ -146,7 +146,7 @@ static void test_defects(void **state) {
         {"data: [a, [b]]\n", "data takes a list of texts", "line 1"},
         {"stage: image\n---\nstage: video\n", "a second document", "line 3"},
         {"stage: sound\ndata: a\nout: b\n", "stage must be image, video, ssr or style, not \"sound\"", "run.yaml"},
-        {"data: a\nout: b\n", "stage must be image, video or ssr", "run.yaml"},
+        {"data: a\nout: b\n", "stage must be image, video, ssr or style", "run.yaml"},
         {"stage: image\nout: b\n", "data is missing", "run.yaml"},
         {"stage: image\ndata:\nout: b\n", "data has an empty entry", "run.yaml"},
         {"stage: image\ndata: a\n", "out is missing", "run.yaml"},

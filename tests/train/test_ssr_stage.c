@@ -246,7 +246,7 @@ static void wrong_settings_are_refused(void **state) {
     REFUSED("use size 64", "size=32");
     REFUSED("net.json is no super-resolution network", base);
     REFUSED("ssr.json is a super-resolution network; the stage ssr trains it", "stage=image");
-    REFUSED("stage must be image, video or ssr", "stage=sr");
+    REFUSED("stage must be image, video, ssr or style", "stage=sr");
 #undef REFUSED
     lm_free(base);
 }
