@@ -155,6 +155,18 @@ static lumiere_status run_task(lumiere_context *c, lumiere_model *m, const lumie
     return status;
 }
 
+static lumiere_status run_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *clip, lumiere_clip **out) {
+    const lumiere_upscale_options o = {.prompt = "a bee", .steps = 1, .window = 3, .overlap = 1, .tile = 16};
+    lumiere_estimate estimate;
+    char *recipe = NULL;
+    lumiere_status status = lumiere_estimate_upscale(c, m, lumiere_clip_frames(clip), lumiere_clip_width(clip),
+                                                     lumiere_clip_height(clip), &o, &estimate);
+    if (status == LUMIERE_OK) status = lumiere_upscale_recipe(c, m, clip, &o, NULL, &recipe);
+    if (status == LUMIERE_OK) status = lumiere_upscale(c, m, clip, &o, out);
+    lumiere_string_free(&recipe);
+    return status;
+}
+
 // Everything from an empty process to frames and back. The message is copied, for the context is gone afterwards.
 static lumiere_status load_and_generate(const char *folder, char *message, size_t size) {
     const lumiere_context_options machine = {.threads = 1};
@@ -180,27 +192,43 @@ static lumiere_status load_and_generate(const char *folder, char *message, size_
     return status;
 }
 
-static lumiere_status run_failing(long n, const char *folder, char *message, size_t size) {
+static lumiere_status load_and_upscale(const char *folder, char *message, size_t size) {
+    const lumiere_context_options machine = {.threads = 1};
+    static const uint8_t pixels[4 * 8 * 8 * 3] = {10, 20, 30};
+    lumiere_context *c = NULL;
+    lumiere_model *m = NULL;
+    lumiere_clip *clip = NULL, *large = NULL;
+    lumiere_status status = lumiere_context_create(&machine, &c);
+    if (status == LUMIERE_OK) status = lumiere_model_open(c, folder, &m);
+    if (status == LUMIERE_OK) status = lumiere_clip_create(c, 4, 8, 8, 8, pixels, &clip);
+    if (status == LUMIERE_OK) status = run_upscale(c, m, clip, &large);
+    snprintf(message, size, "%s", lumiere_error_message(c));
+    lumiere_clip_free(&clip);
+    lumiere_clip_free(&large);
+    lumiere_model_free(&m);
+    lumiere_context_free(&c);
+    return status;
+}
+
+typedef lumiere_status (*way)(const char *folder, char *message, size_t size);
+
+static lumiere_status run_failing(way go, long n, const char *folder, char *message, size_t size) {
     allocations = 0;
     fail_at = n;
     counting = true;
-    lumiere_status status = load_and_generate(folder, message, size);
+    lumiere_status status = go(folder, message, size);
     counting = false;
     return status;
 }
 
-static void allocation_failures_are_clean(void **state) {
-    (void)state;
-    char *work = temporary_make(), folder[256], message[512];
-    snprintf(folder, sizeof folder, "%s/tiny", work);
-    tiny_model_make(folder);
-    dl_iterate_phdr(add_range, NULL);
-    assert_int_equal(run_failing(0, folder, message, sizeof message), LUMIERE_OK);
+static void fail_each(way go, const char *folder) {
+    char message[512];
+    assert_int_equal(run_failing(go, 0, folder, message, sizeof message), LUMIERE_OK);
     assert_int_equal(live_count, 0);
     long total = allocations, survived = 0;
     assert_true(total > 100);
     for (long n = 1; n <= total; n++) {
-        lumiere_status status = run_failing(n, folder, message, sizeof message);
+        lumiere_status status = run_failing(go, n, folder, message, sizeof message);
         survived += status == LUMIERE_OK;
         if (status != LUMIERE_OK && status != LUMIERE_MEMORY)
             fail_msg("allocation %ld of %ld failed: status %d, \"%s\"", n, total, (int)status, message);
@@ -208,6 +236,17 @@ static void allocation_failures_are_clean(void **state) {
         if (live_count) fail_msg("allocation %ld of %ld failed: %ld others were not given back", n, total, live_count);
     }
     print_message("%ld allocations failed, one at a time; %ld of them were not needed\n", total, survived);
+}
+
+static void allocation_failures_are_clean(void **state) {
+    (void)state;
+    char *work = temporary_make(), folder[256];
+    dl_iterate_phdr(add_range, NULL);
+    snprintf(folder, sizeof folder, "%s/tiny", work);
+    tiny_model_make(folder);
+    fail_each(load_and_generate, folder);
+    tiny_model_add_ssr(folder);
+    fail_each(load_and_upscale, folder);
     temporary_remove(work);
 }
 #endif

@@ -24,6 +24,7 @@ static char *work;
 #define LIBRARY "LD_LIBRARY_PATH=$(dirname $(find $PWD/prefix -name liblumiere.so)) "
 #define EXAMPLE LM_SOURCE_DIR "/examples/prompt_to_file.c"
 #define TASK_EXAMPLE LM_SOURCE_DIR "/examples/task_to_file.c"
+#define UPSCALE_EXAMPLE LM_SOURCE_DIR "/examples/enlarge_file.c"
 
 // Runs a line of shell in the temporary folder. It must end with 0; what it printed is shown when it doesn't.
 static void shell(const char *line) {
@@ -53,6 +54,9 @@ static int install(void **state) {
     work = temporary_make();
     snprintf(model, sizeof model, "%s/tiny", work);
     tiny_model_make(model);
+    snprintf(model, sizeof model, "%s/large", work);
+    tiny_model_make(model);
+    tiny_model_add_ssr(model);
     shell(LM_CMAKE " --install " LM_BINARY_DIR " --prefix $PWD/prefix");
     return 0;
 }
@@ -86,6 +90,15 @@ static void the_example_of_tasks_runs_them_all(void **state) {
           "./tasks $t given.gif 'a rocket' $t.npy tiny && test -s $t.npy || exit 1; done");
     shell("! " LIBRARY "./tasks fly given.gif 'a rocket' fly.npy tiny && ! test -e fly.npy");
     shell("test $(wc -l < " TASK_EXAMPLE ") -lt 60");
+}
+
+static void the_example_of_super_resolution_runs(void **state) {
+    (void)state;
+    shell("prefix/bin/lumiere generate 'a bee' --model tiny -s 1 -f 3 -o little.npy -q");
+    shell(FIND LM_CC " -std=c11 " FLAGS " -o enlarge " UPSCALE_EXAMPLE " $(pkg-config --cflags --libs lumiere)");
+    shell(LIBRARY "./enlarge little.npy 'a bee' enlarged.npy large && test -s enlarged.npy");
+    shell("! " LIBRARY "./enlarge little.npy 'a bee' never.npy tiny && ! test -e never.npy");
+    shell("test $(wc -l < " UPSCALE_EXAMPLE ") -lt 60");
 }
 
 // Not `pkg-config --static --libs`: that asks for FFmpeg's own libraries too, whose static files Debian does not have.
@@ -152,6 +165,7 @@ int main(void) {
         cmocka_unit_test(the_command_and_the_model_are_installed),
         cmocka_unit_test(pkg_config_finds_the_shared_library),
         cmocka_unit_test(the_example_of_tasks_runs_them_all),
+        cmocka_unit_test(the_example_of_super_resolution_runs),
         cmocka_unit_test(pkg_config_names_what_the_static_library_needs),
         cmocka_unit_test(cmake_finds_the_shared_library),
         cmocka_unit_test(the_header_is_cpp),
