@@ -28,7 +28,8 @@ int main(int argc, char **argv) {
     if (s == LUMIERE_OK)
         s = lumiere_estimate_upscale(c, m, lumiere_clip_frames(input), lumiere_clip_width(input),
                                      lumiere_clip_height(input), &o, &e);
-    if (s == LUMIERE_OK) fprintf(stderr, "%dx%d: about %.0f s, %.0f MB\n", e.width, e.height, e.seconds, e.bytes / 1e6);
+    if (s == LUMIERE_OK)
+        fprintf(stderr, "%dx%d: about %.0f s, %.0f MB\n", e.width, e.height, e.seconds, (double)e.bytes / 1e6);
     if (s == LUMIERE_OK) s = lumiere_upscale_recipe(c, m, input, &o, NULL, &recipe);
     if (s == LUMIERE_OK) s = lumiere_upscale(c, m, input, &o, &clip);
     if (s == LUMIERE_OK) s = lumiere_clip_write(c, clip, argv[3], recipe);
