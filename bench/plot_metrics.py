@@ -9,8 +9,8 @@ import csv
 import math
 import sys
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 380, 60, 40, 30
-COLOURS = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df"]
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 900, 390, 60, 40, 44
+COLOURS = ["#1f6feb", "#bc4c00", "#1a7f37", "#8250df", "#bf3989", "#57606a"]
 
 
 def read(path):
@@ -47,7 +47,7 @@ def main():
             if r["validation_loss"]:
                 out.append(f'<circle cx="{x(start + r["seconds"]):.1f}" cy="{y(r["validation_loss"]):.1f}" r="3" fill="{colour}"/>')
         last = rows[-1]
-        out.append(f'<text x="{x(start) + 6:.1f}" y="{TOP - 12 + 14 * (i % 2)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
+        out.append(f'<text x="{x(start) + 6:.1f}" y="{TOP - 28 + 14 * (i % 3)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
                    f'{last["seconds"] / 60:.0f} min</text>')
         if start:
             out.append(f'<line x1="{x(start):.1f}" x2="{x(start):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="4"/>')
