@@ -103,7 +103,7 @@ static int run(const command *c, int argc, char **argv) {
     strip alphas = {.count = 0};
     making m = {.settings = &s.making};
     const char *argument;
-    s.making.output = NULL;
+    s.making.out.file = NULL;
     int code = options_parse(c, argc, argv, &s, &argument);
     if (code == GO_ON && s.strip) code = parse_strip(s.strip, &alphas);
     if (code != GO_ON) return code;
@@ -114,7 +114,7 @@ static int run(const command *c, int argc, char **argv) {
                         "stylize: no prompt; try: lumiere stylize \"a bee, moving from left to right\" --style flat");
     if (!s.making.style.count)
         return complain(2, "stylize: no style; name one of the model's with --style, or a style file");
-    if (!s.making.output) s.making.output = s.strip ? "strip.png" : "out.mp4";
+    if (!s.making.out.file) s.making.out.file = s.strip ? "strip.png" : "out.mp4";
     if (s.strip) {
         m.make = make_sheet;
         m.user = &alphas;

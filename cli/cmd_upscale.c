@@ -1,27 +1,25 @@
 // lumiere upscale: a clip at four times its width and height.
-#include "commands.h"
+#include "output.h"
 
 #include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef struct settings {
-    machine_settings machine;
-    const char *input, *input_hash, *prompt, *output, *model, *preview, *progress;
+    output_settings out;
+    const char *input, *input_hash, *prompt, *model;
     int64_t seed;
-    int steps, clip, window, overlap, tile, tile_overlap, preview_every;
+    int steps, clip, window, overlap, tile, tile_overlap;
     double noise_level;
-    bool noise_given, overlap_given, tile_overlap_given, json, quiet;
+    bool noise_given, overlap_given, tile_overlap_given;
 } settings;
 
 #define AT(member) offsetof(settings, member)
 static const option_row rows[] = {
     {"input", 'i', OPTION_TEXT, AT(input), "FILE", "the picture or clip (or as the argument)", 0, 0, 0},
-    {"output", 'o', OPTION_TEXT, AT(output), "FILE",
-     ".mp4 .webm .gif .apng .webp .npy, .png for one frame, or FOLDER/ (default: out.mp4)", 0, 0, 0},
+    OPTION_SHARED(output_file_rows),
     {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what it shows (default: what its recipe says, or nothing)", 0, 0,
      0},
     {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
@@ -40,58 +38,31 @@ static const option_row rows[] = {
     {"clip", 0, OPTION_INT, AT(clip), "N", "number of the clip, part of the noise's key (default: 0)", 0, INT_MAX / 2,
      0},
     {"input-hash", 0, OPTION_TEXT, AT(input_hash), "HEX", "warn when the input is not the one of this hash", 0, 0, 0},
-    OPTION_THREADS,
-    OPTION_PRECISION,
-    OPTION_DEVICE,
-    {"preview", 0, OPTION_TEXT, AT(preview), "FILE", "write the clip as predicted so far to FILE, again and again", 0,
-     0, 0},
-    {"preview-every", 0, OPTION_INT, AT(preview_every), "N", "steps between previews (default: 2)", 1, 1000, 0},
-    {"progress", 0, OPTION_CHOICE, AT(progress), PROGRESS_CHOICES, "on stderr; auto: a bar on a terminal (default)", 0,
-     0, 0},
-    {"json", 0, OPTION_FLAG, AT(json), NULL, "print a line of JSON on stdout", 0, 0, 0},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, "no messages but errors", 0, 0, 0},
+    OPTION_SHARED(output_rows),
     {.name = NULL},
 };
 
 typedef struct job {
     const settings *s;
-    lumiere_context *c;
     lumiere_model *m;
-    lumiere_clip *in, *out;
+    lumiere_clip *in, *large;
     lumiere_upscale_options o;
     json_t *made; // the input's own recipe; NULL: it has none
-    progress_mode progress;
-    bool preview_failed;
+    output_job out;
 } job;
 
-static bool on_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
-    job *j = user;
-    if (preview && !j->preview_failed && lumiere_clip_write(j->c, preview, j->s->preview, NULL) != LUMIERE_OK) {
-        j->preview_failed = true;
-        complain(0, "no preview: %s", lumiere_error_message(j->c));
-    }
-    progress_show(j->progress, "window", step, steps, seconds_left, "");
-    return !interrupted();
-}
-
-static lumiere_status announce(job *j) {
+static lumiere_status announce(const job *j) {
     lumiere_estimate e;
-    char time[40];
-    lumiere_status status = lumiere_estimate_upscale(j->c, j->m, lumiere_clip_frames(j->in), lumiere_clip_width(j->in),
-                                                     lumiere_clip_height(j->in), &j->o, &e);
-    if (*e.lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e.lost_words);
-    if (status != LUMIERE_OK || j->s->quiet) return status;
-    print_duration(time, sizeof time, e.seconds);
-    fprintf(stderr, "%s: %d frame%s enlarged to %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
-            lumiere_model_name(j->m), e.frames, e.frames == 1 ? "" : "s", e.width, e.height, e.steps,
-            (long long)j->s->seed, time, (double)e.bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
-    return LUMIERE_OK;
+    lumiere_status status = lumiere_estimate_upscale(j->out.c, j->m, lumiere_clip_frames(j->in),
+                                                     lumiere_clip_width(j->in), lumiere_clip_height(j->in), &j->o, &e);
+    if (status == LUMIERE_OK) output_announce(&j->out, j->m, &e, "enlarged to", j->s->seed, e.seconds);
+    return status;
 }
 
 // How the input was made, where that is known; its prompt is the prompt when none was given.
 static void read_recipe(job *j) {
     char *text = NULL;
-    if (lumiere_recipe_read(j->c, j->s->input, &text) == LUMIERE_OK && text) j->made = json_loads(text, 0, NULL);
+    if (lumiere_recipe_read(j->out.c, j->s->input, &text) == LUMIERE_OK && text) j->made = json_loads(text, 0, NULL);
     if (!j->o.prompt) j->o.prompt = json_string_value(json_object_get(j->made, "prompt"));
     lumiere_string_free(&text);
 }
@@ -106,33 +77,14 @@ static char *recipe_extra(const job *j) {
     return text;
 }
 
-static void print_json(const job *j, double seconds, const char *recipe) {
-    json_t *line = json_pack("{s:s, s:f, s:o?}", "output", j->s->output, "seconds", seconds, "recipe",
-                             json_loads(recipe, 0, NULL));
-    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    if (text) printf("%s\n", text);
-    fflush(stdout);
-    free(text);
-    json_decref(line);
-}
-
 static lumiere_status enlarge(job *j) {
-    struct timespec start, end;
     char *recipe = NULL, *extra = recipe_extra(j);
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    double started = output_clock();
     lumiere_status status = announce(j);
-    if (status == LUMIERE_OK) status = lumiere_upscale_recipe(j->c, j->m, j->in, &j->o, extra, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_upscale(j->c, j->m, j->in, &j->o, &j->out);
-    progress_end(j->progress);
-    if (status == LUMIERE_OK) status = lumiere_clip_write(j->c, j->out, j->s->output, recipe);
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    double took = (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
-    if (status == LUMIERE_OK && j->s->json) print_json(j, took, recipe);
-    if (status == LUMIERE_OK && !j->s->quiet) {
-        char time[40];
-        print_duration(time, sizeof time, took);
-        fprintf(stderr, "wrote %s in %s\n", j->s->output, time);
-    }
+    if (status == LUMIERE_OK) status = lumiere_upscale_recipe(j->out.c, j->m, j->in, &j->o, extra, &recipe);
+    if (status == LUMIERE_OK) status = lumiere_upscale(j->out.c, j->m, j->in, &j->o, &j->large);
+    progress_end(j->out.progress);
+    if (status == LUMIERE_OK) status = output_write(&j->out, j->large, j->s->out.file, recipe, started);
     lumiere_string_free(&recipe);
     free(extra);
     return status;
@@ -147,14 +99,14 @@ static void warn_of_other_input(const job *j) {
 }
 
 static int upscale(job *j, const char *model) {
-    lumiere_status status = lumiere_output_check(j->c, j->s->output);
-    if (status == LUMIERE_OK && j->s->preview) status = lumiere_output_check(j->c, j->s->preview);
-    if (status == LUMIERE_OK) status = lumiere_clip_read(j->c, j->s->input, &j->in);
+    lumiere_status status = lumiere_output_check(j->out.c, j->s->out.file);
+    if (status == LUMIERE_OK && j->s->out.preview) status = lumiere_output_check(j->out.c, j->s->out.preview);
+    if (status == LUMIERE_OK) status = lumiere_clip_read(j->out.c, j->s->input, &j->in);
     if (status == LUMIERE_OK) warn_of_other_input(j);
     if (status == LUMIERE_OK) read_recipe(j);
-    if (status == LUMIERE_OK) status = lumiere_model_open(j->c, model, &j->m);
+    if (status == LUMIERE_OK) status = lumiere_model_open(j->out.c, model, &j->m);
     if (status == LUMIERE_OK) status = enlarge(j);
-    return status == LUMIERE_OK ? 0 : report_failure(j->c, status);
+    return status == LUMIERE_OK ? 0 : report_failure(j->out.c, status);
 }
 
 static void fill_options(job *j) {
@@ -172,14 +124,14 @@ static void fill_options(job *j) {
         .tile = s->tile,
         .tile_overlap = s->tile_overlap,
         .tile_overlap_set = s->tile_overlap_given,
-        .preview_every = s->preview ? s->preview_every : 0,
-        .progress = on_step,
-        .user = j,
+        .preview_every = s->out.preview ? s->out.preview_every : 0,
+        .progress = output_step,
+        .user = &j->out,
     };
 }
 
 static int run(const command *c, int argc, char **argv) {
-    settings s = {.output = "out.mp4", .preview_every = 2};
+    settings s = {.out = {.file = "out.mp4", .preview_every = 2}};
     const char *argument;
     char path[PATH_MAX];
     int code = options_parse(c, argc, argv, &s, &argument);
@@ -190,17 +142,18 @@ static int run(const command *c, int argc, char **argv) {
     if (s.seed < 0) return complain(2, "--seed is negative; it must be a whole number from 0 on");
     const char *model = find_model(s.model, path, sizeof path);
     if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
-    job j = {.s = &s, .progress = progress_choose(s.progress, s.quiet)};
-    j.c = open_context(&s.machine, &code);
-    if (!j.c) return code;
+    job j = {.s = &s};
+    j.out = (output_job){.s = &s.out, .unit = "window", .progress = progress_choose(s.out.progress, s.out.quiet)};
+    j.out.c = open_context(&s.out.machine, &code);
+    if (!j.out.c) return code;
     fill_options(&j);
     watch_interrupts();
     code = upscale(&j, model);
     json_decref(j.made);
     lumiere_clip_free(&j.in);
-    lumiere_clip_free(&j.out);
+    lumiere_clip_free(&j.large);
     lumiere_model_free(&j.m);
-    lumiere_context_free(&j.c);
+    lumiere_context_free(&j.out.c);
     return code;
 }
 

@@ -11,8 +11,7 @@
 const option_row making_rows[] = {
     {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what to show (or as the argument)", 0, 0, 0},
     {"negative-prompt", 'n', OPTION_TEXT, AT(negative), "TEXT", "what to keep away from", 0, 0, 0},
-    {"output", 'o', OPTION_TEXT, AT(output), "FILE",
-     ".mp4 .webm .gif .apng .webp .npy, .png for one frame, or FOLDER/ (default: out.mp4)", 0, 0, 0},
+    OPTION_SHARED(output_file_rows),
     {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
      "model folder (default: LUMIERE_MODEL, or the one that came along)", 0, 0, 0},
     {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: a new one each time)", 0, 0,
@@ -44,48 +43,27 @@ const option_row making_rows[] = {
      "how much of it, 0 to 1; one for each style (default: 0.7, shared by all)", 0, 0, 0},
     {"style-hash", 0, OPTION_LIST, AT(style_hash), "HEX", "refuse a style file that is not the one of this hash", 0, 0,
      0},
-    OPTION_THREADS,
-    OPTION_PRECISION,
-    OPTION_DEVICE,
-    {"preview", 0, OPTION_TEXT, AT(preview), "FILE", "write the clip as predicted so far to FILE, again and again", 0,
-     0, 0},
-    {"preview-every", 0, OPTION_INT, AT(preview_every), "N", "steps between previews (default: 5)", 1, 1000, 0},
-    {"progress", 0, OPTION_CHOICE, AT(progress), PROGRESS_CHOICES, "on stderr; auto: a bar on a terminal (default)", 0,
-     0, 0},
-    {"json", 0, OPTION_FLAG, AT(json), NULL, "print a line of JSON for every clip on stdout", 0, 0, 0},
-    {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, "no messages but errors", 0, 0, 0},
+    OPTION_SHARED(output_rows),
     {.name = NULL},
 };
 
 typedef struct job {
     making *making;
     const making_settings *s; // of making
-    lumiere_context *c;
     lumiere_model *m;
-    progress_mode progress;
-    bool preview_failed;
+    output_job out;
 } job;
-
-static bool on_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
-    job *j = user;
-    if (preview && !j->preview_failed && lumiere_clip_write(j->c, preview, j->s->preview, NULL) != LUMIERE_OK) {
-        j->preview_failed = true;
-        complain(0, "no preview: %s", lumiere_error_message(j->c));
-    }
-    progress_show(j->progress, "step", step, steps, seconds_left, "");
-    return !interrupted();
-}
 
 // The output's name for a clip of a batch: the number before the ending, or before the '/' of a folder.
 static char *output_name(const making_settings *s, int clip) {
-    size_t size = strlen(s->output) + 32;
+    size_t size = strlen(s->out.file) + 32;
     char *name = malloc(size);
     if (!name) return NULL;
-    if (s->batch <= 1) return strcpy(name, s->output);
-    const char *slash = strrchr(s->output, '/'), *dot = strrchr(s->output, '.');
-    size_t at = slash && !slash[1] ? (size_t)(slash - s->output) : strlen(s->output);
-    if (dot && at == strlen(s->output) && (!slash || dot > slash)) at = (size_t)(dot - s->output);
-    snprintf(name, size, "%.*s-%d%s", (int)at, s->output, clip, s->output + at);
+    if (s->batch <= 1) return strcpy(name, s->out.file);
+    const char *slash = strrchr(s->out.file, '/'), *dot = strrchr(s->out.file, '.');
+    size_t at = slash && !slash[1] ? (size_t)(slash - s->out.file) : strlen(s->out.file);
+    if (dot && at == strlen(s->out.file) && (!slash || dot > slash)) at = (size_t)(dot - s->out.file);
+    snprintf(name, size, "%.*s-%d%s", (int)at, s->out.file, clip, s->out.file + at);
     return name;
 }
 
@@ -93,40 +71,13 @@ static int check_outputs(const job *j) {
     for (int i = 0; i < j->s->batch; i++) {
         char *name = output_name(j->s, j->s->clip + i);
         if (!name) return complain(4, "no memory");
-        lumiere_status status = lumiere_output_check(j->c, name);
+        lumiere_status status = lumiere_output_check(j->out.c, name);
         free(name);
-        if (status != LUMIERE_OK) return report_failure(j->c, status);
+        if (status != LUMIERE_OK) return report_failure(j->out.c, status);
     }
-    if (!j->s->preview) return 0;
-    lumiere_status status = lumiere_output_check(j->c, j->s->preview);
-    return status == LUMIERE_OK ? 0 : report_failure(j->c, status);
-}
-
-static void announce(const job *j, const lumiere_estimate *e) {
-    if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
-    if (j->s->quiet) return;
-    char time[40];
-    print_duration(time, sizeof time, e->seconds * j->s->batch * (j->making->clips ? j->making->clips : 1));
-    if (*e->fit) fprintf(stderr, "input: %s\n", e->fit);
-    fprintf(stderr, "%s: %d frame%s of %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
-            lumiere_model_name(j->m), e->frames, e->frames == 1 ? "" : "s", e->width, e->height, e->steps,
-            (long long)j->s->seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
-}
-
-static double clock_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void print_json(const char *output, double seconds, const char *recipe) {
-    json_t *line =
-        json_pack("{s:s, s:f, s:o?}", "output", output, "seconds", seconds, "recipe", json_loads(recipe, 0, NULL));
-    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    if (text) printf("%s\n", text);
-    fflush(stdout);
-    free(text);
-    json_decref(line);
+    if (!j->s->out.preview) return 0;
+    lumiere_status status = lumiere_output_check(j->out.c, j->s->out.preview);
+    return status == LUMIERE_OK ? 0 : report_failure(j->out.c, status);
 }
 
 // What a recipe says beside the library's part: the model folder when one was named, and the command's part.
@@ -142,20 +93,13 @@ static char *recipe_extra(const job *j) {
 static lumiere_status make_clip(job *j, const char *output) {
     lumiere_clip *clip = NULL;
     char *recipe = NULL, *extra = recipe_extra(j);
-    double start = clock_seconds();
-    lumiere_status status = lumiere_task_recipe(j->c, j->m, &j->making->o, extra, &recipe);
+    double started = output_clock();
+    lumiere_status status = lumiere_task_recipe(j->out.c, j->m, &j->making->o, extra, &recipe);
     if (status == LUMIERE_OK)
-        status = j->making->make ? j->making->make(j->c, j->m, j->making, &clip)
-                                 : lumiere_task_run(j->c, j->m, &j->making->o, &clip);
-    progress_end(j->progress);
-    if (status == LUMIERE_OK) status = lumiere_clip_write(j->c, clip, output, recipe);
-    double took = clock_seconds() - start;
-    if (status == LUMIERE_OK && j->s->json) print_json(output, took, recipe);
-    if (status == LUMIERE_OK && !j->s->quiet) {
-        char time[40];
-        print_duration(time, sizeof time, took);
-        fprintf(stderr, "wrote %s in %s\n", output, time);
-    }
+        status = j->making->make ? j->making->make(j->out.c, j->m, j->making, &clip)
+                                 : lumiere_task_run(j->out.c, j->m, &j->making->o, &clip);
+    progress_end(j->out.progress);
+    if (status == LUMIERE_OK) status = output_write(&j->out, clip, output, recipe, started);
     lumiere_clip_free(&clip);
     lumiere_string_free(&recipe);
     free(extra);
@@ -164,9 +108,10 @@ static lumiere_status make_clip(job *j, const char *output) {
 
 static int make_clips(job *j) {
     lumiere_estimate e;
-    lumiere_status status = lumiere_task_estimate(j->c, j->m, &j->making->o, &e);
-    if (status != LUMIERE_OK) return report_failure(j->c, status);
-    announce(j, &e);
+    lumiere_status status = lumiere_task_estimate(j->out.c, j->m, &j->making->o, &e);
+    if (status != LUMIERE_OK) return report_failure(j->out.c, status);
+    double clips = (double)j->s->batch * (j->making->clips ? j->making->clips : 1);
+    output_announce(&j->out, j->m, &e, "of", j->s->seed, e.seconds * clips);
     for (int i = 0; i < j->s->batch; i++) {
         if (interrupted()) return complain(130, "stopped before clip %d", j->s->clip + i);
         j->making->o.generate.clip = (uint32_t)(j->s->clip + i);
@@ -174,7 +119,7 @@ static int make_clips(job *j) {
         if (!name) return complain(4, "no memory");
         status = make_clip(j, name);
         free(name);
-        if (status != LUMIERE_OK) return report_failure(j->c, status);
+        if (status != LUMIERE_OK) return report_failure(j->out.c, status);
     }
     return 0;
 }
@@ -196,9 +141,9 @@ static void fill_options(job *j) {
         .sampler = s->sampler && !strcmp(s->sampler, "ddim") ? LUMIERE_DDIM : LUMIERE_DPMPP_2M,
         .sampler_set = s->sampler != NULL,
         .dynamic_threshold = s->dynamic_threshold,
-        .preview_every = s->preview ? s->preview_every : 0,
-        .progress = on_step,
-        .user = j,
+        .preview_every = s->out.preview ? s->out.preview_every : 0,
+        .progress = output_step,
+        .user = &j->out,
         .overlap = s->overlap,
         .overlap_set = s->overlap_given,
         .enlarge = s->no_upscale ? LUMIERE_ENLARGE_NOT
@@ -225,24 +170,25 @@ int making_run(making *m) {
     lumiere_style styles[LUMIERE_MOST_STYLES];
     code = making_styles(s, -1, styles);
     if (code != GO_ON) return code;
-    job j = {.making = m, .s = s, .progress = progress_choose(s->progress, s->quiet)};
-    j.c = open_context(&s->machine, &code);
-    if (!j.c) return code;
+    job j = {.making = m, .s = s};
+    j.out = (output_job){.s = &s->out, .unit = "step", .progress = progress_choose(s->out.progress, s->out.quiet)};
+    j.out.c = open_context(&s->out.machine, &code);
+    if (!j.out.c) return code;
     choose_seed(s);
     fill_options(&j);
     watch_interrupts();
     code = check_outputs(&j);
     if (code == 0) {
-        lumiere_status status = lumiere_model_open(j.c, model, &j.m);
-        code = status == LUMIERE_OK ? GO_ON : report_failure(j.c, status);
+        lumiere_status status = lumiere_model_open(j.out.c, model, &j.m);
+        code = status == LUMIERE_OK ? GO_ON : report_failure(j.out.c, status);
     }
     if (code == GO_ON && s->style.count) {
-        lumiere_status status = lumiere_model_set_styles(j.c, j.m, styles, s->style.count);
-        if (status != LUMIERE_OK) code = report_failure(j.c, status);
+        lumiere_status status = lumiere_model_set_styles(j.out.c, j.m, styles, s->style.count);
+        if (status != LUMIERE_OK) code = report_failure(j.out.c, status);
     }
-    if (code == GO_ON && m->read_inputs) code = m->read_inputs(j.c, j.m, m);
+    if (code == GO_ON && m->read_inputs) code = m->read_inputs(j.out.c, j.m, m);
     if (code == GO_ON) code = make_clips(&j);
     lumiere_model_free(&j.m);
-    lumiere_context_free(&j.c);
+    lumiere_context_free(&j.out.c);
     return code;
 }

@@ -1,21 +1,21 @@
 // From a prompt, and what a task is given, to a file: what generate and the tasks share.
 #pragma once
-#include "commands.h"
+#include "output.h"
 
 #include <jansson.h>
 
 // First in a command's settings.
 typedef struct making_settings {
-    machine_settings machine;
-    const char *prompt, *negative, *output, *model, *sampler, *preview, *progress;
+    output_settings out;
+    const char *prompt, *negative, *model, *sampler;
     int64_t seed;
-    bool seed_given, cfg_given, overlap_given, json, quiet, loop, upscale, no_upscale;
-    int frames, width, height, steps, batch, clip, overlap, preview_every;
+    bool seed_given, cfg_given, overlap_given, loop, upscale, no_upscale;
+    int frames, width, height, steps, batch, clip, overlap;
     double fps, cfg_scale, dynamic_threshold;
     text_list style, style_alpha, style_hash; // number i of each belongs together
 } making_settings;
 #define MAKING_DEFAULTS                                                                                                \
-    { .output = "out.mp4", .batch = 1, .preview_every = 5 }
+    { .out = {.file = "out.mp4", .preview_every = 5}, .batch = 1 }
 
 extern const option_row making_rows[];
 

@@ -196,12 +196,11 @@ static void fill_start(generation *g, double t) {
 
 static lm_status sample(lm_error *e, generation *g) {
     const request *r = g->r;
-    const double noisiest = 0.999;
     bool edit = g->t->o->task == LUMIERE_EDIT;
     const lm_sampler sampler = {
         .kind = r->sampler == LUMIERE_DDIM ? LM_SAMPLER_DDIM : LM_SAMPLER_DPMPP_2M,
         .steps = task_steps(g->t),
-        .t_start = edit ? fmin(g->t->o->strength, noisiest) : noisiest,
+        .t_start = edit ? fmin(g->t->o->strength, LM_NOISIEST_TIME) : LM_NOISIEST_TIME,
         .clamp = 1,
         .dynamic_threshold = r->dynamic_threshold,
         .denoise = denoise,

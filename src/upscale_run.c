@@ -33,8 +33,6 @@ typedef struct run {
     lumiere_clip *out;
 } run;
 
-static const double noisiest = 0.999;
-
 static lm_status allocate(lm_error *e, run *u, int threads) {
     const upscale_request *r = u->r;
     u->frame = (int64_t)r->run_width * r->run_height * 3;
@@ -122,7 +120,8 @@ static lm_status finish_frames(lm_error *e, run *u, int end) {
     const upscale_request *r = u->r;
     int frames = end - u->sum_at;
     if (frames <= 0) return LM_OK;
-    double t = lm_step_time(noisiest, 0, u->step, r->steps), next = lm_step_time(noisiest, 0, u->step + 1, r->steps);
+    double t = lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps),
+           next = lm_step_time(LM_NOISIEST_TIME, 0, u->step + 1, r->steps);
     lm_grid_divide(&r->grid, u->sum, u->sum_at, frames);
     if (!lm_ddim_step(t, next, 1, u->x + u->sum_at * u->frame, u->sum, frames * u->frame))
         return lm_fail(e, LM_FAILED,
@@ -197,7 +196,7 @@ static lm_status take_steps(lm_error *e, run *u) {
     LM_TRY(write_text(e, u));
     lm_pool_run(u->pool, r->frames, make_noise, u);
     for (u->step = 0; u->step < r->steps; u->step++) {
-        float t = (float)lm_step_time(noisiest, 0, u->step, r->steps);
+        float t = (float)lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps);
         LM_TRY(lm_plan_write(e, u->m->ssr->plan.plan, u->m->ssr->plan.net.t, &t, sizeof t));
         u->sum_at = 0;
         for (int i = 0; i < r->grid.time.count; i++) LM_TRY(window(e, u, i));

@@ -9,11 +9,15 @@ typedef enum lm_sampler_kind {
     LM_SAMPLER_DDIM,     // Song et al., arXiv 2010.02502, deterministic (order 1)
 } lm_sampler_kind;
 
+// Where a clip from noise alone begins: at 1 the steps' formulas divide by an alpha of 0.
+#define LM_NOISIEST_TIME 0.999
+
 typedef struct lm_sampler {
     lm_sampler_kind kind;
-    int steps;                // evaluations of denoise, at evenly spaced times from t_start on; at least 1
-    double t_start, t_end;    // 0.999 and 0 make a clip from noise; a smaller t_start begins at a partly noisy clip
-    double clamp;             // bound of |x0|; INFINITY: none
+    int steps; // evaluations of denoise, at evenly spaced times from t_start on; at least 1
+    double t_start,
+        t_end;    // LM_NOISIEST_TIME and 0 make a clip from noise; a smaller t_start begins at a partly noisy clip
+    double clamp; // bound of |x0|; INFINITY: none
     double dynamic_threshold; // percentile in (0,1) of dynamic thresholding, used in place of clamp; 0: off
     // v for the noisy clip x at time t, guidance inside.
     lm_status (*denoise)(lm_error *e, void *user, const float *x, double t, float *v);

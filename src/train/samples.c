@@ -92,7 +92,7 @@ static lm_status sample_one(lm_error *e, sheet *s, const char *prompt, int index
     lm_noise_fill(x, frames, s->count / frames, (uint64_t)s->t->cfg->seed, (uint32_t)index, 0);
     lm_sampler sampler = {.kind = LM_SAMPLER_DPMPP_2M,
                           .steps = (int)s->t->cfg->sample_steps,
-                          .t_start = 0.999,
+                          .t_start = LM_NOISIEST_TIME,
                           .clamp = 1,
                           .denoise = denoise,
                           .user = s};

@@ -58,7 +58,7 @@ static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, flo
     LM_TRY(lm_dataset_batch(e, t->dataset, &o, 0, &b));
     const lm_sampler sampler = {.kind = LM_SAMPLER_DDIM,
                                 .steps = (int)t->cfg->sample_steps,
-                                .t_start = 0.999,
+                                .t_start = LM_NOISIEST_TIME,
                                 .clamp = 1,
                                 .denoise = denoise,
                                 .user = s};

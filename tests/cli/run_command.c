@@ -74,3 +74,16 @@ void finish_command(command_result *r, const char *folder, pid_t child) {
 void run_command(command_result *r, const char *folder, const char *const *arguments) {
     finish_command(r, folder, start_command(folder, arguments));
 }
+
+void expect_refused(const command_result *r, int code, const char *what) {
+    if (r->code != code) fail_msg("exit code %d, not %d: %s", r->code, code, r->err);
+    if (strncmp(r->err, "lumiere: ", 9) || !strstr(r->err, what)) fail_msg("\"%s\" does not say \"%s\"", r->err, what);
+    char *end = strchr(r->err, '\n');
+    assert_non_null(end);
+    assert_string_equal(end, "\n");
+    assert_string_equal(r->out, "");
+}
+
+void expect_done(const command_result *r) {
+    if (r->code) fail_msg("exit code %d: %s", r->code, r->err);
+}

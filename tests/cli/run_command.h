@@ -19,3 +19,8 @@ void finish_command(command_result *r, const char *folder, pid_t child);
 // Reads a file of at most size - 1 bytes as text; false when it can't be read.
 bool read_text(const char *path, char *out, size_t size);
 bool same_bytes(const char *path, const char *other);
+
+// Fails the test unless the command ended so: the exit code, one line on stderr that begins with the program's name and
+// says what, nothing on stdout; or without an error.
+void expect_refused(const command_result *r, int code, const char *what);
+void expect_done(const command_result *r);

@@ -22,20 +22,6 @@ static command_result r;
 
 #define GENERATE(...) RUN(&r, work, "generate", "--model", model, "--threads", "1", __VA_ARGS__)
 
-// One line on stderr that begins with the program's name and holds what, nothing on stdout.
-static void assert_refused(int code, const char *what) {
-    if (r.code != code) fail_msg("exit code %d, not %d: %s", r.code, code, r.err);
-    if (strncmp(r.err, "lumiere: ", 9) || !strstr(r.err, what)) fail_msg("\"%s\" does not say \"%s\"", r.err, what);
-    char *end = strchr(r.err, '\n');
-    assert_non_null(end);
-    assert_string_equal(end, "\n");
-    assert_string_equal(r.out, "");
-}
-
-static void assert_done(void) {
-    if (r.code) fail_msg("exit code %d: %s", r.code, r.err);
-}
-
 static void in_work(char *out, size_t size, const char *name) {
     snprintf(out, size, "%s/%s", work, name);
 }
@@ -58,39 +44,39 @@ static int files_in_work(void) {
 static void usage_errors_end_with_2(void **state) {
     (void)state;
     RUN(&r, work, "generate", "--model", model);
-    assert_refused(2, "no prompt");
+    expect_refused(&r, 2, "no prompt");
     RUN(&r, work, "generat");
-    assert_refused(2, "did you mean generate?");
+    expect_refused(&r, 2, "did you mean generate?");
     RUN(&r, work, "fly");
-    assert_refused(2, "unknown command");
+    expect_refused(&r, 2, "unknown command");
     run_command(&r, work, (const char *const[]){NULL});
-    assert_refused(2, "no command");
+    expect_refused(&r, 2, "no command");
     GENERATE("a bee", "--frames", "3");
-    assert_refused(2, "did you mean --video-frames?");
+    expect_refused(&r, 2, "did you mean --video-frames?");
     GENERATE("a bee", "-Z");
-    assert_refused(2, "unknown option -Z");
+    expect_refused(&r, 2, "unknown option -Z");
     GENERATE("a bee", "--steps");
-    assert_refused(2, "--steps needs a value");
+    expect_refused(&r, 2, "--steps needs a value");
     GENERATE("a bee", "--steps", "many");
-    assert_refused(2, "whole number");
+    expect_refused(&r, 2, "whole number");
     GENERATE("a bee", "--sampler", "magic");
-    assert_refused(2, "dpmpp_2m|ddim");
+    expect_refused(&r, 2, "dpmpp_2m|ddim");
     GENERATE("a bee", "--cfg-scale", "nan");
-    assert_refused(2, "--cfg-scale");
+    expect_refused(&r, 2, "--cfg-scale");
     GENERATE("a", "bee");
-    assert_refused(2, "one argument too many");
+    expect_refused(&r, 2, "one argument too many");
     GENERATE("-p", "a bee", "a bee");
-    assert_refused(2, "two prompts");
+    expect_refused(&r, 2, "two prompts");
     RUN(&r, work, "train");
-    assert_refused(2, "no run file");
+    expect_refused(&r, 2, "no run file");
     RUN(&r, work, "train", "nowhere.yaml");
-    assert_refused(2, "nowhere.yaml");
+    expect_refused(&r, 2, "nowhere.yaml");
     RUN(&r, work, "bench", "--rows", "nothing");
-    assert_refused(2, "no row");
+    expect_refused(&r, 2, "no row");
     RUN(&r, work, "inspect");
-    assert_refused(2, "no file");
+    expect_refused(&r, 2, "no file");
     RUN(&r, work, "help", "nothing");
-    assert_refused(2, "unknown command");
+    expect_refused(&r, 2, "unknown command");
 }
 
 static void sizes_are_checked(void **state) {
@@ -98,14 +84,14 @@ static void sizes_are_checked(void **state) {
     static const char *const frames[] = {"0", "-1", "641", "1000000000", "99999999999999999999", "2.5", ""};
     for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
         GENERATE("a bee", "--video-frames", frames[i]);
-        assert_refused(2, "frames");
+        expect_refused(&r, 2, "frames");
     }
     GENERATE("a bee", "--width", "8193");
-    assert_refused(2, "width");
+    expect_refused(&r, 2, "width");
     GENERATE("a bee", "--height", "0");
-    assert_refused(2, "height");
+    expect_refused(&r, 2, "height");
     GENERATE("a bee", "--width", "8192", "--height", "8192", "--video-frames", "80");
-    assert_refused(4, " fit");
+    expect_refused(&r, 4, " fit");
     assert_non_null(strstr(r.err, "80 frames at 8192x8192 need about"));
 }
 
@@ -136,7 +122,7 @@ static void refusal_names_a_size_that_fits(void **state) {
     const long kib = 1000000;
     int frames, width, height;
     generate_within(kib, "-f 80 -W 512 -H 256");
-    assert_refused(4, "need about");
+    expect_refused(&r, 4, "need about");
     const char *advice = strstr(r.err, "free; ");
     assert_non_null(advice);
     assert_int_equal(sscanf(advice, "free; %d frames at %dx%d fit", &frames, &width, &height), 3);
@@ -144,7 +130,7 @@ static void refusal_names_a_size_that_fits(void **state) {
     char sizes[80];
     snprintf(sizes, sizeof sizes, "-f %d -W %d -H %d", frames, width, height);
     generate_within(kib, sizes);
-    assert_done();
+    expect_done(&r);
 #endif
 }
 
@@ -153,18 +139,18 @@ static void prompts_are_checked(void **state) {
     static char longest[10001];
     memset(longest, 'a', sizeof longest - 1);
     GENERATE(longest);
-    assert_refused(2, "10000 bytes");
+    expect_refused(&r, 2, "10000 bytes");
     GENERATE("a bee", "-n", longest);
-    assert_refused(2, "negative prompt");
+    expect_refused(&r, 2, "negative prompt");
     GENERATE("a \xff bee");
-    assert_refused(2, "UTF-8");
+    expect_refused(&r, 2, "UTF-8");
     GENERATE("a bee", "-n", "\xc3");
-    assert_refused(2, "UTF-8");
+    expect_refused(&r, 2, "UTF-8");
     char forty[400] = "";
     for (int i = 0; i < 40; i++) strcat(forty, "bee ");
     strcat(forty, "rocket");
     GENERATE(forty, "-o", "lost.npy");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.err, "this is lost: bee"));
     assert_non_null(strstr(r.err, "rocket\n"));
 }
@@ -180,7 +166,7 @@ static void copy_file(const char *from, const char *to, long bytes) {
 static void broken_models_end_with_3(void **state) {
     (void)state;
     RUN(&r, work, "generate", "a bee", "--model", "/nonexistent");
-    assert_refused(3, "/nonexistent");
+    expect_refused(&r, 3, "/nonexistent");
     char broken[256], from[512], to[512];
     snprintf(broken, sizeof broken, "%s/broken", work);
     tiny_model_make(broken);
@@ -192,21 +178,21 @@ static void broken_models_end_with_3(void **state) {
     for (int i = 0; i < 5; i++) {
         copy_file(from, to, sizes[i]);
         RUN(&r, work, "generate", "a bee", "--model", broken);
-        assert_refused(3, "model.safetensors");
+        expect_refused(&r, 3, "model.safetensors");
     }
     unlink(to);
     RUN(&r, work, "generate", "a bee", "--model", broken);
-    assert_refused(3, "model.safetensors");
+    expect_refused(&r, 3, "model.safetensors");
     copy_file(from, to, -1);
     RUN(&r, work, "generate", "a bee", "-o", "mended.npy", "--model", broken);
-    assert_done();
+    expect_done(&r);
     static const char *const parts[] = {"base/config.json", "text/config.json", "text/vocab.txt",
                                         "text/model.safetensors", "model.json"};
     for (int i = 0; i < 5; i++) {
         snprintf(to, sizeof to, "%s/%s", broken, parts[i]);
         copy_file("/dev/null", to, -1);
         RUN(&r, work, "generate", "a bee", "--model", broken);
-        assert_refused(3, strrchr(parts[i], '/') ? strrchr(parts[i], '/') + 1 : parts[i]);
+        expect_refused(&r, 3, strrchr(parts[i], '/') ? strrchr(parts[i], '/') + 1 : parts[i]);
         snprintf(from, sizeof from, "%s/%s", model, parts[i]);
         copy_file(from, to, -1);
     }
@@ -215,23 +201,23 @@ static void broken_models_end_with_3(void **state) {
 static void outputs_are_checked_first(void **state) {
     (void)state;
     GENERATE("a bee", "-o", "bee.doc");
-    assert_refused(2, "bee.doc");
+    expect_refused(&r, 2, "bee.doc");
     GENERATE("a bee", "-o", "no/such/folder/bee.mp4");
-    assert_refused(5, "no/such/folder");
+    expect_refused(&r, 5, "no/such/folder");
     GENERATE("a bee", "-o", "/dev/null/bee.npy");
-    assert_refused(5, "/dev/null");
+    expect_refused(&r, 5, "/dev/null");
     GENERATE("a bee", "-o", "bee.npy", "--preview", "no/such/bee.gif");
-    assert_refused(5, "no/such");
+    expect_refused(&r, 5, "no/such");
     assert_false(exists("bee.npy"));
     RUN(&r, work, "inspect", "/nonexistent.mp4");
-    assert_refused(5, "/nonexistent.mp4");
+    expect_refused(&r, 5, "/nonexistent.mp4");
 }
 
 // A disk that is full, as far as a process can be made to see one: files may not grow beyond a few bytes.
 static void full_disk_leaves_the_old_file(void **state) {
     (void)state;
     GENERATE("a bee", "-o", "kept.npy", "-s", "1", "-q");
-    assert_done();
+    expect_done(&r);
     char kept[512], copy[512];
     in_work(kept, sizeof kept, "kept.npy");
     in_work(copy, sizeof copy, "copy.npy");
@@ -243,7 +229,7 @@ static void full_disk_leaves_the_old_file(void **state) {
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     GENERATE("a bee", "-o", "kept.npy", "-s", "2", "-q");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    assert_refused(5, "kept.npy");
+    expect_refused(&r, 5, "kept.npy");
     assert_true(same_bytes(kept, copy));
     assert_int_equal(files_in_work(), before);
 }
@@ -281,7 +267,7 @@ static void interrupt_leaves_nothing_half_written(void **state) {
 static void json_is_json(void **state) {
     (void)state;
     GENERATE("a \"bee\", moving", "-o", "j.npy", "--json", "-q", "-s", "11", "-b", "2");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.err, "");
     char *line = r.out;
     for (int i = 0; i < 2; i++) {
@@ -301,7 +287,7 @@ static void json_is_json(void **state) {
     }
     assert_string_equal(line, "");
     GENERATE("a bee", "-o", "p.npy", "--progress", "json", "-q", "-s", "11", "--steps", "3");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.out, "");
     int steps = 0;
     for (char *p = strtok(r.err, "\n"); p; p = strtok(NULL, "\n")) {
@@ -316,18 +302,18 @@ static void json_is_json(void **state) {
 static void progress_is_quiet_off_a_terminal(void **state) {
     (void)state;
     GENERATE("a bee", "-o", "q.npy");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.out, "");
     assert_null(strchr(r.err, '\r'));
     assert_null(strchr(r.err, '\x1b'));
     setenv("NO_COLOR", "1", 1);
     GENERATE("a bee", "-o", "q.npy", "--progress", "bar");
     unsetenv("NO_COLOR");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strchr(r.err, '\r'));
     assert_null(strstr(r.err, "\x1b[3"));
     GENERATE("a bee", "-o", "q.npy", "-q");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.err, "");
 }
 
@@ -340,16 +326,16 @@ static void recipe_makes_the_same_bytes(void **state) {
     GENERATE("it's a 'bee', moving from left to right $HOME", "-n", "a rocket", "-o", "first.npy", "-s", "123456789012",
              "--steps", "3", "--cfg-scale", "2.7", "--sampler", "ddim", "-W", "9", "-H", "7", "-f", "5", "--fps",
              "12.5", "--dynamic-threshold", "0.95", "--clip", "3", "-q");
-    assert_done();
+    expect_done(&r);
     RUN(&r, work, "inspect", "first.npy", "--as-args");
-    assert_done();
+    expect_done(&r);
     assert_true(!strncmp(r.out, "lumiere generate ", 17));
     snprintf(line, sizeof line, "cd '%s' && '%s/'%.*s -o second.npy -q", work, LM_BINARY_DIR, (int)strcspn(r.out, "\n"),
              r.out);
     assert_int_equal(system(line), 0);
     assert_true(same_bytes(first, second));
     RUN(&r, work, "inspect", "first.npy", "--json");
-    assert_done();
+    expect_done(&r);
     json_t *object = json_loads(r.out, 0, NULL);
     assert_int_equal(json_integer_value(json_object_get(object, "frames")), 5);
     assert_int_equal(json_integer_value(json_object_get(object, "width")), 9);
@@ -368,7 +354,7 @@ static void threads_and_batch_change_nothing(void **state) {
 #define SAME(name, threads, ...)                                                                                       \
     RUN(&r, work, "generate", "--model", model, "a bee", "-q", "-s", "5", "-f", "11", "-W", "20", "-H", "18",          \
         "--precision", precisions[i], "--threads", threads, "-o", name, __VA_ARGS__);                                  \
-    assert_done()
+    expect_done(&r)
         SAME("one.npy", "1", "--clip", "2");
         SAME("two.npy", "2", "--clip", "2");
         assert_true(same_bytes(one, two));
@@ -384,33 +370,33 @@ static void previews_and_formats_are_written(void **state) {
     (void)state;
     GENERATE("a bee", "-o", "clip.mp4", "--preview", "preview.gif", "--preview-every", "1", "-W", "32", "-H", "32",
              "-q");
-    assert_done();
+    expect_done(&r);
     assert_true(exists("preview.gif"));
     RUN(&r, work, "inspect", "clip.mp4");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.out, "frames: 4\n"));
     assert_non_null(strstr(r.out, "prompt: a bee\n"));
     RUN(&r, work, "inspect", "preview.gif", "--as-args");
-    assert_refused(5, "no recipe");
+    expect_refused(&r, 5, "no recipe");
     GENERATE("a bee", "-o", "frames/", "-q");
-    assert_done();
+    expect_done(&r);
     RUN(&r, work, "inspect", model);
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.out, "name: tiny\n"));
     char weights[512];
     snprintf(weights, sizeof weights, "%s/base/model.safetensors", model);
     RUN(&r, work, "inspect", weights);
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.out, "conv_in.weight: F16 [16,3,3,3]\n"));
 }
 
 static void help_and_doctor_answer(void **state) {
     (void)state;
     RUN(&r, work, "--version");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.out, "lumiere " LUMIERE_VERSION "\n");
     RUN(&r, work, "help");
-    assert_done();
+    expect_done(&r);
     static const char *const names[] = {"generate", "train", "inspect", "bench", "doctor"};
     for (int i = 0; i < 5; i++) {
         assert_non_null(strstr(r.out, names[i]));
@@ -422,7 +408,7 @@ static void help_and_doctor_answer(void **state) {
         free(help);
     }
     RUN(&r, work, "doctor", "--model", model);
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.out, "model: tiny"));
     assert_null(strstr(r.out, "FAIL"));
     RUN(&r, work, "doctor", "--model", "/nonexistent");

@@ -19,13 +19,6 @@ static command_result r;
 #define RUN_HERE(...) RUN(&r, work, __VA_ARGS__)
 
 // One line on stderr that holds what, nothing on stdout.
-static void assert_refused(int code, const char *what) {
-    if (r.code != code) fail_msg("exit code %d, not %d: %s", r.code, code, r.err);
-    if (strncmp(r.err, "lumiere: ", 9) || !strstr(r.err, what)) fail_msg("\"%s\" does not say \"%s\"", r.err, what);
-    assert_string_equal(strchr(r.err, '\n'), "\n");
-    assert_string_equal(r.out, "");
-}
-
 static void assert_says(const char *what) {
     if (r.code) fail_msg("exit code %d: %s", r.code, r.err);
     if (!strstr(r.out, what)) fail_msg("%s does not say \"%s\"", r.out, what);
@@ -173,18 +166,18 @@ static void wrong_files_end_with_5(void **state) {
     write_bytes("text.mp4", "this is no video\n");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         RUN_HERE("measure", wrong[i]);
-        assert_refused(5, wrong[i]);
+        expect_refused(&r, 5, wrong[i]);
         RUN_HERE("measure", "square.npy", "--windows", "4,1", "--reference", wrong[i]);
-        assert_refused(5, wrong[i]);
+        expect_refused(&r, 5, wrong[i]);
         RUN_HERE("compare", wrong[i], "square.npy");
-        assert_refused(5, wrong[i]);
+        expect_refused(&r, 5, wrong[i]);
         RUN_HERE("compare", "square.npy", wrong[i], "-o", "never.npy");
-        assert_refused(5, wrong[i]);
+        expect_refused(&r, 5, wrong[i]);
     }
     RUN_HERE("measure", "square.npy", "--xt", "nowhere/xt.png");
-    assert_refused(5, "nowhere");
+    expect_refused(&r, 5, "nowhere");
     RUN_HERE("compare", "square.npy", "square.npy", "-o", "nowhere/both.gif");
-    assert_refused(5, "nowhere");
+    expect_refused(&r, 5, "nowhere");
     char path[512];
     in_work(path, sizeof path, "never.npy");
     assert_int_not_equal(access(path, F_OK), 0);
@@ -195,32 +188,32 @@ static void wrong_usage_ends_with_2(void **state) {
     static const char *const windows[] = {"", "0", "16,16", "16,-1", "-4,1", "16;2", "16,2,", "16,2,3", "a", "1e9"};
     for (size_t i = 0; i < sizeof windows / sizeof *windows; i++) {
         RUN_HERE("measure", "square.npy", "--windows", windows[i]);
-        assert_refused(2, "--windows is");
+        expect_refused(&r, 2, "--windows is");
     }
     RUN_HERE("measure");
-    assert_refused(2, "no clip");
+    expect_refused(&r, 2, "no clip");
     RUN_HERE("measure", "square.npy", "low.npy");
-    assert_refused(2, "one argument too many");
+    expect_refused(&r, 2, "one argument too many");
     RUN_HERE("measure", "square.npy", "--row", "3");
-    assert_refused(2, "--row needs --xt");
+    expect_refused(&r, 2, "--row needs --xt");
     RUN_HERE("measure", "square.npy", "--column", "3");
-    assert_refused(2, "--column needs --yt");
+    expect_refused(&r, 2, "--column needs --yt");
     RUN_HERE("measure", "square.npy", "--reference", "low.npy");
-    assert_refused(2, "--reference needs --windows");
+    expect_refused(&r, 2, "--reference needs --windows");
     RUN_HERE("measure", "square.npy", "--windows", "16,2", "--reference", "gray.npy");
-    assert_refused(2, "the reference has 50 frames, the clip 40");
+    expect_refused(&r, 2, "the reference has 50 frames, the clip 40");
     RUN_HERE("measure", "square.npy", "--xt", "xt.txt");
-    assert_refused(2, "ending");
+    expect_refused(&r, 2, "ending");
     RUN_HERE("measure", "square.npy", "--xt", "xt.png", "--row", "64");
-    assert_refused(2, "no row 64 in a clip of 64x64; from 0 to 63");
+    expect_refused(&r, 2, "no row 64 in a clip of 64x64; from 0 to 63");
     RUN_HERE("compare", "square.npy");
-    assert_refused(2, "two clips");
+    expect_refused(&r, 2, "two clips");
     RUN_HERE("compare", "square.npy", "low.npy");
-    assert_refused(2, "different sizes");
+    expect_refused(&r, 2, "different sizes");
     RUN_HERE("compare", "square.npy", "square.npy", "-o", "both.png");
-    assert_refused(2, "holds one frame");
+    expect_refused(&r, 2, "holds one frame");
     RUN_HERE("compare", "square.npy", "square.npy", "--gap", "-1");
-    assert_refused(2, "--gap");
+    expect_refused(&r, 2, "--gap");
     for (int i = 0; i < 2; i++) {
         RUN_HERE(i ? "compare" : "measure", "--help");
         assert_says("usage: lumiere ");

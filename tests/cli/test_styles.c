@@ -184,48 +184,38 @@ static void what_can_not_be_is_refused_and_changes_nothing(void **state) {
 
 #define STYLIZE(...) RUN(&r, work, "stylize", "--model", folder, "--threads", "1", "-q", __VA_ARGS__)
 
-static void refused(int code, const char *what) {
-    if (r.code != code || strncmp(r.err, "lumiere: ", 9) || !strstr(r.err, what) || *r.out)
-        fail_msg("exit code %d, not %d: \"%s\" should say \"%s\"", r.code, code, r.err, what);
-    assert_string_equal(strchr(r.err, '\n'), "\n");
-}
-
-static void done(void) {
-    if (r.code) fail_msg("exit code %d: %s", r.code, r.err);
-}
-
 static void wrong_arguments_end_with_one_line(void **state) {
     (void)state;
     char base[300];
     snprintf(base, sizeof base, "%s/base/model.safetensors", folder);
     STYLIZE("a bee");
-    refused(2, "no style");
+    expect_refused(&r, 2, "no style");
     STYLIZE("--style", "chalk-2");
-    refused(2, "no prompt");
+    expect_refused(&r, 2, "no prompt");
     STYLIZE("a bee", "flying", "--style", "chalk-2");
-    refused(2, "one argument too many");
+    expect_refused(&r, 2, "one argument too many");
     STYLIZE("a bee", "--prompt", "a bee", "--style", "chalk-2");
-    refused(2, "two prompts");
+    expect_refused(&r, 2, "two prompts");
     STYLIZE("a bee", "--style", "flat");
-    refused(2, "has no style \"flat\"; it has chalk-2");
+    expect_refused(&r, 2, "has no style \"flat\"; it has chalk-2");
     STYLIZE("a bee", "--style", "chalk-2", "--style-alpha", "1.5");
-    refused(2, "--style-alpha is \"1.5\"; it must be a number from 0 to 1");
+    expect_refused(&r, 2, "--style-alpha is \"1.5\"; it must be a number from 0 to 1");
     STYLIZE("a bee", "--style", "chalk-2", "--style-alpha", "nan");
-    refused(2, "it must be a number from 0 to 1");
+    expect_refused(&r, 2, "it must be a number from 0 to 1");
     STYLIZE("a bee", "--style", "chalk-2", "--style", ink, "--style-alpha", "0.5");
-    refused(2, "1 --style-alpha and 2 --style");
+    expect_refused(&r, 2, "1 --style-alpha and 2 --style");
     STYLIZE("a bee", "--style", "chalk-2", "--style-hash", "a", "--style-hash", "b");
-    refused(2, "2 --style-hash and 1 --style");
+    expect_refused(&r, 2, "2 --style-hash and 1 --style");
     STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "0.5,x");
-    refused(2, "it must be numbers from 0 to 1, such as");
+    expect_refused(&r, 2, "it must be numbers from 0 to 1, such as");
     STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "0.5,1.5");
-    refused(2, "it must be numbers from 0 to 1, such as");
+    expect_refused(&r, 2, "it must be numbers from 0 to 1, such as");
     STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "");
-    refused(2, "it must be numbers from 0 to 1, such as");
+    expect_refused(&r, 2, "it must be numbers from 0 to 1, such as");
     STYLIZE("a bee", "--style", base);
-    refused(3, "is not a style; the stage style of lumiere train makes styles");
+    expect_refused(&r, 3, "is not a style; the stage style of lumiere train makes styles");
     STYLIZE("a bee", "--style", "./none");
-    refused(3, "can't read './none'");
+    expect_refused(&r, 3, "can't read './none'");
 }
 
 static lm_clip read_clip(const char *name) {
@@ -242,13 +232,13 @@ static void a_strip_has_a_row_an_alpha(void **state) {
     (void)state;
     static const char *const alphas[] = {"0", "0.5", "1"};
     STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "0,0.5,1", "-s", "4", "-o", "strip.png");
-    done();
+    expect_done(&r);
     lm_clip sheet = read_clip("strip.png");
     assert_int_equal(sheet.width, 4 * 8 + 3 * 2);
     assert_int_equal(sheet.height, 3 * 8 + 2 * 2);
     for (int i = 0; i < 3; i++) {
         STYLIZE("a bee", "--style", "chalk-2", "--style-alpha", alphas[i], "-s", "4", "-o", "one.npy");
-        done();
+        expect_done(&r);
         lm_clip one = read_clip("one.npy");
         assert_int_equal(one.frames, 4);
         for (int f = 0; f < 4; f++)
@@ -278,7 +268,7 @@ static void recipes_make_the_same_bytes(void **state) {
                  lines[i], ending, folder);
         assert_int_equal(system(line), 0);
         RUN(&r, work, "inspect", first, "--as-args");
-        done();
+        expect_done(&r);
         assert_non_null(strstr(r.out, " --style-hash='"));
         snprintf(line, sizeof line, "cd '%s' && '%s/'%.*s -o second.%s -q", work, LM_BINARY_DIR,
                  (int)strcspn(r.out, "\n"), r.out, ending);
@@ -298,7 +288,7 @@ static void recipes_name_styles_alphas_and_files(void **state) {
     (void)state;
     RUN(&r, work, "generate", "a bee", "--model", folder, "-q", "--json", "-o", "g.npy", "--style", "chalk-2",
         "--style", ink);
-    done();
+    expect_done(&r);
     json_t *line = json_loads(r.out, 0, NULL);
     const json_t *styles = json_object_get(json_object_get(line, "recipe"), "styles");
     assert_int_equal(json_array_size(styles), 2);
@@ -314,7 +304,7 @@ static void recipes_name_styles_alphas_and_files(void **state) {
 static void inspect_tells_a_style(void **state) {
     (void)state;
     RUN(&r, work, "inspect", ink);
-    done();
+    expect_done(&r);
     static const char *const lines[] = {"kind: style\n",           "name: ink\n", "licence: MIT\n",
                                         "made_from: 2 pictures\n", "base_hash: ", "rank: 0\n"};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
@@ -322,10 +312,10 @@ static void inspect_tells_a_style(void **state) {
     char base[300];
     snprintf(base, sizeof base, "%s/base/model.safetensors", folder);
     RUN(&r, work, "inspect", base);
-    done();
+    expect_done(&r);
     assert_non_null(strstr(r.out, "kind: weights\n"));
     RUN(&r, work, "inspect", folder, "--json");
-    done();
+    expect_done(&r);
     json_t *model = json_loads(r.out, 0, NULL);
     const json_t *style = json_object_get(json_object_get(model, "styles"), "chalk-2");
     assert_string_equal(json_string_value(json_object_get(style, "licence")), "MIT");

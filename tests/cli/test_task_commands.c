@@ -20,19 +20,6 @@ static command_result r;
 
 #define TASK(task, ...) RUN(&r, work, task, "--model", model, "--threads", "1", __VA_ARGS__)
 
-static void assert_refused(int code, const char *what) {
-    if (r.code != code) fail_msg("exit code %d, not %d: %s", r.code, code, r.err);
-    if (strncmp(r.err, "lumiere: ", 9) || !strstr(r.err, what)) fail_msg("\"%s\" does not say \"%s\"", r.err, what);
-    char *end = strchr(r.err, '\n');
-    assert_non_null(end);
-    assert_string_equal(end, "\n");
-    assert_string_equal(r.out, "");
-}
-
-static void assert_done(void) {
-    if (r.code) fail_msg("exit code %d: %s", r.code, r.err);
-}
-
 static void in_work(char *out, size_t size, const char *name) {
     snprintf(out, size, "%s/%s", work, name);
 }
@@ -74,52 +61,52 @@ static void store_clip(const char *name, int frames, int width, int height, int 
 static void arguments_are_checked(void **state) {
     (void)state;
     RUN(&r, work, "animate", "--model", model);
-    assert_refused(2, "no input");
+    expect_refused(&r, 2, "no input");
     TASK("animate", "clip.npy");
-    assert_refused(2, "no prompt");
+    expect_refused(&r, 2, "no prompt");
     TASK("animate", "clip.npy", "a bee", "flying");
-    assert_refused(2, "one argument too many");
+    expect_refused(&r, 2, "one argument too many");
     TASK("animate", "--input", "clip.npy", "a bee", "flying");
-    assert_refused(2, "one argument too many");
+    expect_refused(&r, 2, "one argument too many");
     TASK("inpaint", "clip.npy", "a bee");
-    assert_refused(2, "--mask");
+    expect_refused(&r, 2, "--mask");
     TASK("inpaint", "clip.npy", "a bee", "--mask", "mask.png", "--box", "1,1,2,2");
-    assert_refused(2, "give one");
+    expect_refused(&r, 2, "give one");
     static const char *const boxes[] = {"", "1,2,3", "1,2,3,4,5", "a,b,c,d", "1,2,3,4x", "1,2,3,", "1,2,3,99999999999"};
     for (size_t i = 0; i < sizeof boxes / sizeof *boxes; i++) {
         TASK("inpaint", "clip.npy", "a bee", "--box", boxes[i]);
-        assert_refused(2, "four whole numbers");
+        expect_refused(&r, 2, "four whole numbers");
     }
     TASK("inpaint", "clip.npy", "a bee", "--box", "8,0,2,2");
-    assert_refused(2, "outside");
+    expect_refused(&r, 2, "outside");
     TASK("outpaint", "clip.npy", "a bee");
-    assert_refused(2, "--pad");
+    expect_refused(&r, 2, "--pad");
     TASK("outpaint", "clip.npy", "a bee", "--pad", "-1,0,0,0");
-    assert_refused(2, "pad of -1");
+    expect_refused(&r, 2, "pad of -1");
     TASK("outpaint", "clip.npy", "a bee", "--pad", "8190,0,0,0");
-    assert_refused(2, "with the pads");
+    expect_refused(&r, 2, "with the pads");
     TASK("edit", "clip.npy", "a bee", "--strength", "1.5");
-    assert_refused(2, "--strength");
+    expect_refused(&r, 2, "--strength");
     TASK("edit", "clip.npy", "a bee", "--mask", "mask.png");
-    assert_refused(2, "unknown option --mask");
+    expect_refused(&r, 2, "unknown option --mask");
     TASK("edit", "clip.npy", "a bee", "--background", "#12345");
-    assert_refused(2, "#rrggbb");
+    expect_refused(&r, 2, "#rrggbb");
     TASK("animate", "clip.npy", "a bee", "--fit", "shrink");
-    assert_refused(2, "crop|pad|stretch");
+    expect_refused(&r, 2, "crop|pad|stretch");
     TASK("animate", "clip.npy", "a bee", "--feather", "3");
-    assert_refused(2, "unknown option --feather");
+    expect_refused(&r, 2, "unknown option --feather");
 }
 
 static void masks_of_another_size_need_a_fit(void **state) {
     (void)state;
     store_clip("small.png", 1, 5, 6, 3);
     TASK("inpaint", "clip.npy", "a bee", "--mask", "small.png", "-o", "m.npy");
-    assert_refused(5, "the mask is 5x6 and the input 8x8");
+    expect_refused(&r, 5, "the mask is 5x6 and the input 8x8");
     TASK("inpaint", "clip.npy", "a bee", "--mask", "small.png", "-o", "m.npy", "-q", "--fit", "stretch");
-    assert_done();
+    expect_done(&r);
     store_clip("three.npy", 3, 8, 8, 3);
     TASK("inpaint", "clip.npy", "a bee", "--mask", "three.npy", "-o", "m.npy");
-    assert_refused(5, "the mask has 3 frames and the input 4");
+    expect_refused(&r, 5, "the mask has 3 frames and the input 4");
 }
 
 // A PNG header that promises 100000 x 100000 pixels, and a PPM one.
@@ -142,9 +129,9 @@ static void inputs_that_hold_no_picture_end_with_5(void **state) {
                   {"huge.png", "100000 x 100000"},      {"huge.ppm", "huge.ppm"},  {"missing.png", "missing.png"}};
     for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++) {
         TASK("animate", inputs[i].name, "a bee", "-o", "bad.npy");
-        assert_refused(5, inputs[i].what);
+        expect_refused(&r, 5, inputs[i].what);
         TASK("inpaint", "clip.npy", "a bee", "--mask", inputs[i].name, "-o", "bad.npy");
-        assert_refused(5, inputs[i].what);
+        expect_refused(&r, 5, inputs[i].what);
     }
 }
 
@@ -189,7 +176,7 @@ static void recipes_make_the_same_bytes(void **state) {
                  work, LM_BINARY_DIR, lines[i], model);
         assert_int_equal(system(line), 0);
         RUN(&r, work, "inspect", "first.npy", "--as-args");
-        assert_done();
+        expect_done(&r);
         snprintf(line, sizeof line, "cd '%s' && '%s/'%.*s -o second.npy -q 2>warnings && test ! -s warnings", work,
                  LM_BINARY_DIR, (int)strcspn(r.out, "\n"), r.out);
         if (system(line)) fail_msg("%s", line);
@@ -198,10 +185,10 @@ static void recipes_make_the_same_bytes(void **state) {
     store_clip("clip.npy", 4, 8, 8, 3);
     store_clip("other.npy", 4, 8, 8, 3);
     TASK("edit", "picture.png", "a bee", "-q", "-o", "m.npy", "--input-hash", "0123456789abcdef");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.err, "picture.png is not what it was"));
     TASK("inpaint", "clip.npy", "a bee", "-q", "-o", "m.npy", "--mask", "mask.npy", "--mask-hash", "0");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.err, "mask.npy is not what it was"));
 }
 
@@ -217,7 +204,7 @@ static void transparent_parts_lie_over_the_background(void **state) {
             TASK("animate", "half.png", "a bee", "-o", "a.npy", "-q", "--background", cases[i].colour);
         else
             TASK("animate", "half.png", "a bee", "-o", "a.npy", "-q");
-        assert_done();
+        expect_done(&r);
         lm_clip picture = read_clip("half.png"), clip = read_clip("a.npy");
         for (int k = 0; k < 64; k++)
             assert_memory_equal(clip.data + 3 * k, k % 8 < 4 ? cases[i].rgb : picture.data + 4 * k, 3);
@@ -232,9 +219,9 @@ static void masks_may_be_folders_and_inputs_too(void **state) {
     store_clip("frames/", 4, 8, 8, 3);
     store_clip("masks/", 4, 8, 8, 3);
     TASK("inpaint", "frames", "a bee", "--mask", "masks", "-o", "f.npy", "-q", "-s", "1");
-    assert_done();
+    expect_done(&r);
     TASK("inpaint", "clip.npy", "a bee", "--mask", "clip.npy", "-o", "g.npy", "-q", "-s", "1");
-    assert_done();
+    expect_done(&r);
     snprintf(line, sizeof line, "cmp '%s/f.npy' '%s/g.npy'", work, work);
     assert_int_equal(system(line), 0);
 }
@@ -243,14 +230,14 @@ static void the_fit_is_said(void **state) {
     (void)state;
     store_clip("wide.npy", 2, 20, 10, 3);
     TASK("edit", "wide.npy", "a bee", "-o", "w.npy", "--strength", "0", "--json");
-    assert_done();
+    expect_done(&r);
     assert_non_null(strstr(r.err, "input: 20x10, the middle 10x10, shrunk to 8x8; 2 frames\n"));
     json_t *line = json_loads(r.out, 0, NULL), *recipe = json_object_get(line, "recipe");
     assert_string_equal(json_string_value(json_object_get(recipe, "task")), "edit");
     assert_string_equal(json_string_value(json_object_get(recipe, "input")), "wide.npy");
     json_decref(line);
     TASK("edit", "wide.npy", "a bee", "-o", "w.npy", "-q");
-    assert_done();
+    expect_done(&r);
     assert_string_equal(r.err, "");
 }
 

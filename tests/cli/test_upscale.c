@@ -342,12 +342,6 @@ static void broken_parts_are_refused(void **state) {
 
 // ---- the command ----
 
-static void assert_refused(int code, const char *what) {
-    if (r.code != code || !strstr(r.err, what)) fail_msg("code %d, '%s'; expected %d, '%s'", r.code, r.err, code, what);
-    assert_string_equal(strchr(r.err, '\n'), "\n");
-    assert_string_equal(r.out, "");
-}
-
 static void the_command_enlarges_files(void **state) {
     (void)state;
     char path[512], again[512];
@@ -382,19 +376,19 @@ static void the_command_enlarges_files(void **state) {
 static void the_command_refuses(void **state) {
     (void)state;
     RUN(&r, work, "upscale");
-    assert_refused(2, "no clip");
+    expect_refused(&r, 2, "no clip");
     RUN(&r, work, "upscale", "nowhere.mp4", "-m", model);
-    assert_refused(5, "nowhere.mp4");
+    expect_refused(&r, 5, "nowhere.mp4");
     RUN(&r, work, "upscale", "small.npy", "-o", "no/such/folder.mp4", "-m", model);
-    assert_refused(5, "no/such");
+    expect_refused(&r, 5, "no/such");
     RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", plain);
-    assert_refused(3, "no super-resolution network");
+    expect_refused(&r, 3, "no super-resolution network");
     RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--noise-level", "0.5");
-    assert_refused(2, "--noise-level");
+    expect_refused(&r, 2, "--noise-level");
     RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--tile", "20");
-    assert_refused(2, "tiles of 20 pixels");
+    expect_refused(&r, 2, "tiles of 20 pixels");
     RUN(&r, work, "upscale", "-i", "a.mp4", "b.mp4");
-    assert_refused(2, "two inputs");
+    expect_refused(&r, 2, "two inputs");
     char path[512];
     snprintf(path, sizeof path, "%s/x.npy", work);
     assert_int_not_equal(access(path, F_OK), 0);

@@ -1,0 +1,79 @@
+#include "output.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define AT(member) offsetof(output_settings, member)
+const option_row output_file_rows[] = {
+    {"output", 'o', OPTION_TEXT, AT(file), "FILE",
+     ".mp4 .webm .gif .apng .webp .npy, .png for one frame, or FOLDER/ (default: out.mp4)", 0, 0, 0},
+    {.name = NULL},
+};
+
+const option_row output_rows[] = {
+    OPTION_THREADS,
+    OPTION_PRECISION,
+    OPTION_DEVICE,
+    {"preview", 0, OPTION_TEXT, AT(preview), "FILE", "write the clip as predicted so far to FILE, again and again", 0,
+     0, 0},
+    {"preview-every", 0, OPTION_INT, AT(preview_every), "N", "steps between previews (default: 5; upscale: 2)", 1, 1000,
+     0},
+    {"progress", 0, OPTION_CHOICE, AT(progress), PROGRESS_CHOICES, "on stderr; auto: a bar on a terminal (default)", 0,
+     0, 0},
+    {"json", 0, OPTION_FLAG, AT(json), NULL, "print a line of JSON for every clip on stdout", 0, 0, 0},
+    {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, "no messages but errors", 0, 0, 0},
+    {.name = NULL},
+};
+
+bool output_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
+    output_job *j = user;
+    if (preview && !j->preview_failed && lumiere_clip_write(j->c, preview, j->s->preview, NULL) != LUMIERE_OK) {
+        j->preview_failed = true;
+        complain(0, "no preview: %s", lumiere_error_message(j->c));
+    }
+    progress_show(j->progress, j->unit, step, steps, seconds_left, "");
+    return !interrupted();
+}
+
+void output_announce(const output_job *j, const lumiere_model *m, const lumiere_estimate *e, const char *way,
+                     int64_t seed, double seconds) {
+    char time[40];
+    if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
+    if (j->s->quiet) return;
+    print_duration(time, sizeof time, seconds);
+    if (*e->fit) fprintf(stderr, "input: %s\n", e->fit);
+    fprintf(stderr, "%s: %d frame%s %s %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
+            lumiere_model_name(m), e->frames, e->frames == 1 ? "" : "s", way, e->width, e->height, e->steps,
+            (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
+}
+
+double output_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void print_json(const char *file, double seconds, const char *recipe) {
+    json_t *line =
+        json_pack("{s:s, s:f, s:o?}", "output", file, "seconds", seconds, "recipe", json_loads(recipe, 0, NULL));
+    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    if (text) printf("%s\n", text);
+    fflush(stdout);
+    free(text);
+    json_decref(line);
+}
+
+lumiere_status output_write(const output_job *j, const lumiere_clip *clip, const char *file, const char *recipe,
+                            double started) {
+    lumiere_status status = lumiere_clip_write(j->c, clip, file, recipe);
+    if (status != LUMIERE_OK) return status;
+    double took = output_clock() - started;
+    if (j->s->json) print_json(file, took, recipe);
+    if (j->s->quiet) return status;
+    char time[40];
+    print_duration(time, sizeof time, took);
+    fprintf(stderr, "wrote %s in %s\n", file, time);
+    return status;
+}

@@ -1,0 +1,32 @@
+// How a command that makes clips shows its progress and writes them.
+#pragma once
+#include "commands.h"
+
+// First in a command's settings.
+typedef struct output_settings {
+    machine_settings machine;
+    const char *file, *preview, *progress;
+    int preview_every;
+    bool json, quiet;
+} output_settings;
+
+extern const option_row output_file_rows[]; // --output
+extern const option_row output_rows[];      // what computes, previews, progress, JSON
+
+typedef struct output_job {
+    const output_settings *s;
+    lumiere_context *c;
+    const char *unit; // of the bar: "step"
+    progress_mode progress;
+    bool preview_failed;
+} output_job;
+
+// A lumiere_progress; user is an output_job.
+bool output_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
+// What is about to be made: "80 frames of 64x64, ..."; way is "of" or "enlarged to", seconds those of all of it.
+void output_announce(const output_job *j, const lumiere_model *m, const lumiere_estimate *e, const char *way,
+                     int64_t seed, double seconds);
+double output_clock(void); // seconds since some moment
+// Writes the clip and says so; started is output_clock's time.
+lumiere_status output_write(const output_job *j, const lumiere_clip *clip, const char *file, const char *recipe,
+                            double started);
