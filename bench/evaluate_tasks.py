@@ -2,13 +2,15 @@
 """Do the tasks keep what they are given, and does an edit's strength do what it says? From fixed seeds, on validation clips.
 
     bench/evaluate_tasks.py [--lumiere build/lumiere] [--model models/emoji] [--data data/emoji] [--work out/tasks]
-                            [--rows given,prompts,edit,sheets] [--keys 1f430,1f6a2,1f405,1f6e9] [--real FILE,...] [--size N] [--frames N] [--steps N]
+                            [--rows given,prompts,edit,sheets] [--keys 1f430,1f6a2,1f405,1f6e9] [--real FILE,...] [--docs] [--size N] [--frames N] [--steps N]
 
 given    animate, inpaint, outpaint and cinemagraph: PSNR over the part that was given, of what the network itself made of it
          (--no-composite), and of the same seed and prompt with an empty condition (generate). Asked: 10 dB more, each task's mean.
 prompts  inpaint with two prompts and one seed: mean difference inside the mask, in units of 0 to 255; 0 outside it.
 edit     root mean square distance to the input for strengths 0.05, 0.3, 0.6 and 0.9. Asked: rising, in the mean of the inputs.
-sheets   each task with its defaults on every input, and on the files named by --real: ten frames a row, the input first.
+sheets   each task with its defaults on every input and on three real clips, or the files that --real names: a row of frames of
+         the input, then one of what came out. Into the work folder as ten frames a row; with --docs into docs/tasks-TASK.png, as
+         many frames a row, at most ten, as fit in 400 KB.
 
 Inputs are clips that training leaves out, on a light blue background, looped to the run's length. Python 3.9 without packages.
 """
@@ -24,6 +26,8 @@ from clips import Clip, read_npy, write_sheet
 
 BACKGROUND = (150, 205, 250)
 OTHER = "a red heart, on a light blue background"
+REAL = ("data/real/box_256.webm", "data/real/cup_256.webm", "data/real/tree_256.webm")
+SHEET_BYTES, SHEET_COLUMNS = 400_000, (10, 8, 6, 5, 4, 3)
 STRENGTHS = (0.05, 0.3, 0.6, 0.9)
 TASKS = ("animate", "inpaint", "outpaint", "cinemagraph")
 
@@ -187,6 +191,20 @@ def edit(a, inputs):
     return {"rows": table, "mean": mean}, mean == sorted(set(mean))
 
 
+def write_task_sheet(a, task, rows):
+    """-> the file. Fewer frames a row where it goes into the repository and would be too large."""
+    if not a.docs:
+        path = os.path.join(a.work, task + ".png")
+        write_sheet(path, rows)
+        return path
+    path = f"docs/tasks-{task}.png"
+    for columns in SHEET_COLUMNS:
+        write_sheet(path, rows, columns)
+        if os.path.getsize(path) <= SHEET_BYTES:
+            break
+    return path
+
+
 def sheets(a, inputs):
     real = []
     for i, path in enumerate(f for f in a.real.split(",") if f):
@@ -200,10 +218,9 @@ def sheets(a, inputs):
             extra = [path, "--strength", "0.6"] if task == "edit" else task_arguments(a, task, path, clip)
             prompt = OTHER if task == "edit" else caption
             rows += [clip, lumiere(a, f"sheet-{task}-{i}", task, *extra, "-p", prompt, "-f", str(a.frames), "-s", str(800 + i))]
-        files.append(os.path.join(a.work, task + ".png"))
-        write_sheet(files[-1], rows)
-        print(f"sheets: {files[-1]}", flush=True)
-    return files, True
+        files.append(write_task_sheet(a, task, rows))
+        print(f"sheets: {files[-1]}, {os.path.getsize(files[-1])} bytes", flush=True)
+    return files, not a.docs or max(map(os.path.getsize, files)) <= SHEET_BYTES
 
 
 def main():
@@ -214,7 +231,8 @@ def main():
     ap.add_argument("--work", default="out/tasks")
     ap.add_argument("--rows", default="given,prompts,edit,sheets")
     ap.add_argument("--keys", default="1f430,1f6a2,1f405,1f6e9")
-    ap.add_argument("--real", default="")
+    ap.add_argument("--real", default=",".join(f for f in REAL if os.path.exists(f)))
+    ap.add_argument("--docs", action="store_true")
     ap.add_argument("--size", type=int, default=0)
     ap.add_argument("--frames", type=int, default=80)
     ap.add_argument("--steps", type=int, default=0)
