@@ -24,6 +24,7 @@ static char *work;
 #define LIBRARY "LD_LIBRARY_PATH=$(dirname $(find $PWD/prefix -name liblumiere.so)) "
 #define EXAMPLE LM_SOURCE_DIR "/examples/prompt_to_file.c"
 #define TASK_EXAMPLE LM_SOURCE_DIR "/examples/task_to_file.c"
+#define STYLE_EXAMPLE LM_SOURCE_DIR "/examples/style_to_file.c"
 #define UPSCALE_EXAMPLE LM_SOURCE_DIR "/examples/enlarge_file.c"
 
 // Runs a line of shell in the temporary folder. It must end with 0; what it printed is shown when it doesn't.
@@ -50,10 +51,12 @@ static void write_file(const char *name, const char *text) {
 
 static int install(void **state) {
     (void)state;
-    char model[512];
+    char model[512], style[512];
     work = temporary_make();
     snprintf(model, sizeof model, "%s/tiny", work);
     tiny_model_make(model);
+    snprintf(style, sizeof style, "%s/wild.safetensors", work);
+    tiny_model_write_style(model, style);
     snprintf(model, sizeof model, "%s/large", work);
     tiny_model_make(model);
     tiny_model_add_ssr(model);
@@ -90,6 +93,15 @@ static void the_example_of_tasks_runs_them_all(void **state) {
           "./tasks $t given.gif 'a rocket' $t.npy tiny && test -s $t.npy || exit 1; done");
     shell("! " LIBRARY "./tasks fly given.gif 'a rocket' fly.npy tiny && ! test -e fly.npy");
     shell("test $(wc -l < " TASK_EXAMPLE ") -lt 60");
+}
+
+static void the_example_of_styles_runs(void **state) {
+    (void)state;
+    shell(FIND LM_CC " -std=c11 " FLAGS " -o styles " STYLE_EXAMPLE " $(pkg-config --cflags --libs lumiere)");
+    shell(LIBRARY "./styles 'a bee' wild.safetensors styled.npy tiny && test -s styled.npy");
+    shell(LIBRARY "./styles 'a bee' wild.safetensors plain.npy tiny 0 && ! cmp -s styled.npy plain.npy");
+    shell("! " LIBRARY "./styles 'a bee' tame never-styled.npy tiny && ! test -e never-styled.npy");
+    shell("test $(wc -l < " STYLE_EXAMPLE ") -lt 60");
 }
 
 static void the_example_of_super_resolution_runs(void **state) {
@@ -165,6 +177,7 @@ int main(void) {
         cmocka_unit_test(the_command_and_the_model_are_installed),
         cmocka_unit_test(pkg_config_finds_the_shared_library),
         cmocka_unit_test(the_example_of_tasks_runs_them_all),
+        cmocka_unit_test(the_example_of_styles_runs),
         cmocka_unit_test(the_example_of_super_resolution_runs),
         cmocka_unit_test(pkg_config_names_what_the_static_library_needs),
         cmocka_unit_test(cmake_finds_the_shared_library),

@@ -5,7 +5,8 @@
 #include "graph/graph.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
-#include "store/model_folder.h"
+#include "network_part.h"
+#include "store/style_file.h"
 
 #include <dirent.h>
 #include <setjmp.h>
@@ -165,6 +166,24 @@ void tiny_model_add_ssr(const char *folder) {
     write_text(folder, "model.json", MODEL_JSON("\"text\":\"text\",\"base\":\"base\",\"ssr\":\"ssr\""));
     snprintf(part, sizeof part, "%s/ssr", folder);
     make_network_part(part, tiny_ssr_config());
+}
+
+void tiny_model_write_style(const char *folder, const char *path) {
+    const lm_style_facts facts = {.name = "wild", .licence = "MIT", .made_from = "noise", .rank = 2};
+    lm_unet_config c = tiny_config();
+    part_block b;
+    char base[512];
+    lm_error e = {0};
+    snprintf(base, sizeof base, "%s/base", folder);
+    if (part_block_load(&e, base, &c, &b) != LM_OK) fail_msg("%s", e.text);
+    float *styled = malloc((size_t)b.count * sizeof *styled);
+    assert_non_null(styled);
+    lm_random_normal(styled, b.count, 6, LM_FOR_TEST, 0, 0, 0);
+    for (int64_t i = 0; i < b.count; i++) styled[i] = b.data[i] + 0.2f * styled[i];
+    if (lm_style_write(&e, path, b.slots, b.slot_count, lm_unet_is_inflation, styled, b.data, &facts) != LM_OK)
+        fail_msg("%s", e.text);
+    free(styled);
+    part_block_free(&b);
 }
 
 void tiny_model_make(const char *folder) {
