@@ -210,6 +210,35 @@ static lumiere_status load_and_upscale(const char *folder, char *message, size_t
     return status;
 }
 
+// A style by its file and one by its name, a clip in both, and none again.
+static lumiere_status run_styles(lumiere_context *c, lumiere_model *m, const char *folder, lumiere_clip **out) {
+    char file[300], *recipe = NULL;
+    snprintf(file, sizeof file, "%s/wild.safetensors", folder);
+    const lumiere_style both[] = {{.style = file, .alpha = 0.5}, {.style = "wild", .alpha = 0.2}};
+    const lumiere_generate_options o = {.prompt = "a bee", .seed = 1, .steps = 1};
+    lumiere_status status = lumiere_model_set_styles(c, m, both, 2);
+    if (status == LUMIERE_OK) status = lumiere_generate(c, m, &o, out);
+    if (status == LUMIERE_OK) status = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
+    if (status == LUMIERE_OK) status = lumiere_model_set_styles(c, m, NULL, 0);
+    lumiere_string_free(&recipe);
+    return status;
+}
+
+static lumiere_status load_and_stylize(const char *folder, char *message, size_t size) {
+    const lumiere_context_options machine = {.threads = 1};
+    lumiere_context *c = NULL;
+    lumiere_model *m = NULL;
+    lumiere_clip *clip = NULL;
+    lumiere_status status = lumiere_context_create(&machine, &c);
+    if (status == LUMIERE_OK) status = lumiere_model_open(c, folder, &m);
+    if (status == LUMIERE_OK) status = run_styles(c, m, folder, &clip);
+    snprintf(message, size, "%s", lumiere_error_message(c));
+    lumiere_clip_free(&clip);
+    lumiere_model_free(&m);
+    lumiere_context_free(&c);
+    return status;
+}
+
 typedef lumiere_status (*way)(const char *folder, char *message, size_t size);
 
 static lumiere_status run_failing(way go, long n, const char *folder, char *message, size_t size) {
@@ -240,11 +269,15 @@ static void fail_each(way go, const char *folder) {
 
 static void allocation_failures_are_clean(void **state) {
     (void)state;
-    char *work = temporary_make(), folder[256];
+    char *work = temporary_make(), folder[256], style[300];
     dl_iterate_phdr(add_range, NULL);
     snprintf(folder, sizeof folder, "%s/tiny", work);
     tiny_model_make(folder);
     fail_each(load_and_generate, folder);
+    snprintf(style, sizeof style, "%s/wild.safetensors", folder);
+    tiny_model_write_style(folder, style);
+    tiny_model_name_style(folder, "wild", "wild.safetensors");
+    fail_each(load_and_stylize, folder);
     tiny_model_add_ssr(folder);
     fail_each(load_and_upscale, folder);
     temporary_remove(work);

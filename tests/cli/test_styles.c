@@ -323,17 +323,6 @@ static void inspect_tells_a_style(void **state) {
     json_decref(model);
 }
 
-static void add_style_to_model(void) {
-    char path[300];
-    snprintf(path, sizeof path, "%s/model.json", folder);
-    json_t *json = json_load_file(path, 0, NULL);
-    json_object_set_new(json, "styles",
-                        json_pack("[{s:s, s:s, s:s, s:s}]", "name", "chalk-2", "file", "styles/chalk.safetensors",
-                                  "licence", "MIT", "description", "white on black"));
-    assert_int_equal(json_dump_file(json, path, 0), 0);
-    json_decref(json);
-}
-
 static int set_up(void **state) {
     (void)state;
     lm_error e = {0};
@@ -355,7 +344,7 @@ static int set_up(void **state) {
     write_style(chalk, "chalk", chalky, original.data);
     write_style(ink, "ink", inky, original.data);
     lumiere_model_free(&m);
-    add_style_to_model();
+    tiny_model_name_style(folder, "chalk-2", "styles/chalk.safetensors");
     if (lumiere_model_open(c, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
     return 0;
 }

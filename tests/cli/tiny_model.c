@@ -9,6 +9,7 @@
 #include "store/style_file.h"
 
 #include <dirent.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -184,6 +185,17 @@ void tiny_model_write_style(const char *folder, const char *path) {
         fail_msg("%s", e.text);
     free(styled);
     part_block_free(&b);
+}
+
+void tiny_model_name_style(const char *folder, const char *name, const char *file) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/model.json", folder);
+    json_t *json = json_load_file(path, 0, NULL);
+    json_t *style = json_pack("[{s:s, s:s, s:s, s:s}]", "name", name, "file", file, "licence", "MIT", "description",
+                              "white on black");
+    assert_int_equal(json_object_set_new(json, "styles", style), 0);
+    assert_int_equal(json_dump_file(json, path, 0), 0);
+    json_decref(json);
 }
 
 void tiny_model_make(const char *folder) {

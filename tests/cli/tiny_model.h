@@ -7,6 +7,8 @@ void tiny_model_make(const char *folder);
 void tiny_model_add_ssr(const char *folder);
 // Writes a style file that fits it, called "wild": every image layer changed by noise, of low rank where that is less.
 void tiny_model_write_style(const char *folder, const char *path);
+// Names a style file of the model's folder in its model.json.
+void tiny_model_name_style(const char *folder, const char *name, const char *file);
 // A folder under /tmp for a test program's files, removed by temporary_remove.
 char *temporary_make(void);
 void temporary_remove(char *folder);
