@@ -1,6 +1,6 @@
 // Clips longer than the network's 80 frames, and generation that ends with super-resolution; on a tiny model.
 #include "cli/run_command.h"
-#include "cli/tiny_model.h"
+#include "cli/tiny_pair.h"
 
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
@@ -15,37 +15,24 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char *work, model[256], plain[256];
-static lumiere_context *context;
-static lumiere_model *large, *small; // with super-resolution and without
+static tiny_pair pair;
 static command_result r;
 
 static int make(void **state) {
     (void)state;
-    work = temporary_make();
-    snprintf(model, sizeof model, "%s/tiny", work);
-    snprintf(plain, sizeof plain, "%s/plain", work);
-    tiny_model_make(plain);
-    tiny_model_make(model);
-    tiny_model_add_ssr(model);
-    const lumiere_context_options o = {.threads = 1, .precision = "fp32"};
-    if (lumiere_context_create(&o, &context) != LUMIERE_OK) return 1;
-    if (lumiere_model_open(context, model, &large) != LUMIERE_OK) return 1;
-    return lumiere_model_open(context, plain, &small) != LUMIERE_OK;
+    tiny_pair_open(&pair, 1);
+    return 0;
 }
 
 static int clean(void **state) {
     (void)state;
-    lumiere_model_free(&large);
-    lumiere_model_free(&small);
-    lumiere_context_free(&context);
-    temporary_remove(work);
+    tiny_pair_close(&pair);
     return 0;
 }
 
 static lumiere_clip *generate(lumiere_model *m, const lumiere_generate_options *o) {
     lumiere_clip *out = NULL;
-    if (lumiere_generate(context, m, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
+    if (lumiere_generate(pair.context, m, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
     return out;
 }
 
@@ -65,7 +52,7 @@ typedef struct windows {
 // it still holds.
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const windows *w = user;
-    const video_plan *p = &small->plan;
+    const video_plan *p = &pair.small->plan;
     static float part[WINDOW * FRAME];
     static int cover[640];
     float time = (float)t;
@@ -94,7 +81,7 @@ static void check_long(int frames, int overlap) {
                                         .sampler = LUMIERE_DDIM,
                                         .overlap = overlap,
                                         .overlap_set = true};
-    lumiere_clip *clip = generate(small, &o);
+    lumiere_clip *clip = generate(pair.small, &o);
     assert_int_equal(lumiere_clip_frames(clip), frames);
     windows w = {(frames + 1) / 2 * 2, WINDOW - overlap}; // computed in pairs: the tiny network halves time once
     float *x = malloc((size_t)w.frames * FRAME * sizeof *x);
@@ -123,14 +110,15 @@ static void long_clips_are_means_of_windows(void **state) {
 static void the_longest_clip_is_640_frames(void **state) {
     (void)state;
     const lumiere_generate_options o = {.prompt = "a bee", .frames = 640, .steps = 1};
-    lumiere_clip *clip = generate(small, &o);
+    lumiere_clip *clip = generate(pair.small, &o);
     assert_int_equal(lumiere_clip_frames(clip), 640);
     lumiere_clip_free(&clip);
 }
 
 static double flops_of(const lumiere_generate_options *o) {
     lumiere_estimate e;
-    if (lumiere_estimate_generate(context, small, o, &e) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
+    if (lumiere_estimate_generate(pair.context, pair.small, o, &e) != LUMIERE_OK)
+        fail_msg("%s", lumiere_error_message(pair.context));
     return e.flops;
 }
 
@@ -147,9 +135,9 @@ static void estimates_count_the_windows(void **state) {
 static void refused(lumiere_generate_options o, const char *message) {
     lumiere_estimate e;
     o.prompt = "a bee";
-    if (lumiere_estimate_generate(context, small, &o, &e) != LUMIERE_USAGE ||
-        !strstr(lumiere_error_message(context), message))
-        fail_msg("'%s'; expected '%s'", lumiere_error_message(context), message);
+    if (lumiere_estimate_generate(pair.context, pair.small, &o, &e) != LUMIERE_USAGE ||
+        !strstr(lumiere_error_message(pair.context), message))
+        fail_msg("'%s'; expected '%s'", lumiere_error_message(pair.context), message);
 }
 
 static void wrong_lengths_are_refused(void **state) {
@@ -166,28 +154,28 @@ static void wrong_lengths_are_refused(void **state) {
 static void generation_ends_at_four_times_the_size(void **state) {
     (void)state;
     lumiere_generate_options o = {.prompt = "a bee", .seed = 9, .frames = 3, .width = 6, .height = 5, .steps = 2};
-    lumiere_clip *without = generate(small, &o), *with = generate(large, &o), *enlarged;
+    lumiere_clip *without = generate(pair.small, &o), *with = generate(pair.large, &o), *enlarged;
     assert_int_equal(lumiere_clip_width(without), 6);
     assert_int_equal(lumiere_clip_width(with), 24);
     assert_int_equal(lumiere_clip_height(with), 20);
     assert_int_equal(lumiere_clip_frames(with), 3);
     assert_true(lumiere_clip_fps(with) == 8);
     const lumiere_upscale_options u = {.prompt = "a bee", .seed = 9};
-    assert_int_equal(lumiere_upscale(context, large, without, &u, &enlarged), LUMIERE_OK);
+    assert_int_equal(lumiere_upscale(pair.context, pair.large, without, &u, &enlarged), LUMIERE_OK);
     assert_memory_equal(lumiere_clip_data(with), lumiere_clip_data(enlarged), bytes_of(with));
     o.enlarge = LUMIERE_ENLARGE_NOT;
-    lumiere_clip *left = generate(large, &o);
+    lumiere_clip *left = generate(pair.large, &o);
     assert_memory_equal(lumiere_clip_data(left), lumiere_clip_data(without), bytes_of(without));
     o.enlarge = LUMIERE_ENLARGE;
     lumiere_clip *none;
-    assert_int_equal(lumiere_generate(context, small, &o, &none), LUMIERE_MODEL);
+    assert_int_equal(lumiere_generate(pair.context, pair.small, &o, &none), LUMIERE_MODEL);
     assert_null(none);
     lumiere_estimate e, least;
     o.enlarge = LUMIERE_ENLARGE_DEFAULT;
-    assert_int_equal(lumiere_estimate_generate(context, large, &o, &e), LUMIERE_OK);
+    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &e), LUMIERE_OK);
     assert_int_equal(e.width, 24);
     o.enlarge = LUMIERE_ENLARGE_NOT;
-    assert_int_equal(lumiere_estimate_generate(context, large, &o, &least), LUMIERE_OK);
+    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &least), LUMIERE_OK);
     assert_true(e.flops > least.flops && e.bytes > least.bytes && e.seconds > least.seconds);
     lumiere_clip *clips[] = {without, with, enlarged, left};
     for (int i = 0; i < 4; i++) lumiere_clip_free(&clips[i]);
@@ -197,17 +185,17 @@ static void tasks_are_enlarged_when_asked(void **state) {
     (void)state;
     uint8_t pixels[8 * 8 * 3] = {10, 200, 30};
     lumiere_clip *in, *out;
-    assert_int_equal(lumiere_clip_create(context, 1, 8, 8, 0, pixels, &in), LUMIERE_OK);
+    assert_int_equal(lumiere_clip_create(pair.context, 1, 8, 8, 0, pixels, &in), LUMIERE_OK);
     lumiere_task_options o = {.task = LUMIERE_ANIMATE, .input = in};
     o.generate = (lumiere_generate_options){.prompt = "a bee", .frames = 84, .steps = 1};
-    assert_int_equal(lumiere_task_run(context, large, &o, &out), LUMIERE_OK);
+    assert_int_equal(lumiere_task_run(pair.context, pair.large, &o, &out), LUMIERE_OK);
     assert_int_equal(lumiere_clip_width(out), 8);
     assert_int_equal(lumiere_clip_frames(out), 84);
     assert_memory_equal(lumiere_clip_data(out), pixels, sizeof pixels); // the given frame begins the long clip
     lumiere_clip_free(&out);
     o.generate.enlarge = LUMIERE_ENLARGE;
     o.generate.frames = 2;
-    assert_int_equal(lumiere_task_run(context, large, &o, &out), LUMIERE_OK);
+    assert_int_equal(lumiere_task_run(pair.context, pair.large, &o, &out), LUMIERE_OK);
     assert_int_equal(lumiere_clip_width(out), 32);
     lumiere_clip_free(&out);
     lumiere_clip_free(&in);
@@ -232,7 +220,7 @@ static void progress_goes_through_both_networks(void **state) {
     watch w = {0};
     const lumiere_generate_options o = {
         .prompt = "a bee", .frames = 20, .steps = 3, .preview_every = 1, .progress = on_step, .user = &w};
-    lumiere_clip *clip = generate(large, &o);
+    lumiere_clip *clip = generate(pair.large, &o);
     lumiere_clip_free(&clip);
     assert_int_equal(w.calls, 3 + 8 * 2); // windows from frames 0 and 4
     assert_int_equal(w.steps, w.calls);
@@ -240,7 +228,7 @@ static void progress_goes_through_both_networks(void **state) {
     assert_int_equal(w.large_previews, 7);
     for (int at = 2; at < 19; at += 8) {
         w = (watch){.stop_after = at};
-        assert_int_equal(lumiere_generate(context, large, &o, &clip), LUMIERE_CANCELLED);
+        assert_int_equal(lumiere_generate(pair.context, pair.large, &o, &clip), LUMIERE_CANCELLED);
         assert_null(clip);
         assert_int_equal(w.calls, at);
     }
@@ -256,19 +244,19 @@ static void commands_repeat_themselves(void **state) {
         snprintf(command, sizeof command,
                  "cd '%s' && '%s/lumiere' generate 'a bee' -m '%s' -q -s 5 -o made.npy --steps 1 %s && "
                  "echo \"'%s'/$('%s/lumiere' inspect --as-args made.npy) -q -o again.npy\" > again.sh && sh again.sh",
-                 work, LM_BINARY_DIR, model, settings[i], LM_BINARY_DIR, LM_BINARY_DIR);
+                 pair.work, LM_BINARY_DIR, pair.large_path, settings[i], LM_BINARY_DIR, LM_BINARY_DIR);
         assert_int_equal(system(command), 0);
-        snprintf(path, sizeof path, "%s/made.npy", work);
-        snprintf(again, sizeof again, "%s/again.npy", work);
+        snprintf(path, sizeof path, "%s/made.npy", pair.work);
+        snprintf(again, sizeof again, "%s/again.npy", pair.work);
         assert_true(same_bytes(path, again));
         lumiere_clip *clip;
-        assert_int_equal(lumiere_clip_read(context, path, &clip), LUMIERE_OK);
+        assert_int_equal(lumiere_clip_read(pair.context, path, &clip), LUMIERE_OK);
         assert_int_equal(lumiere_clip_width(clip), i == 1 ? 32 : 8);
         lumiere_clip_free(&clip);
     }
-    RUN(&r, work, "generate", "a bee", "-m", model, "--upscale", "--no-upscale");
+    RUN(&r, pair.work, "generate", "a bee", "-m", pair.large_path, "--upscale", "--no-upscale");
     assert_int_equal(r.code, 2);
-    RUN(&r, work, "generate", "a bee", "-m", plain, "--upscale");
+    RUN(&r, pair.work, "generate", "a bee", "-m", pair.small_path, "--upscale");
     assert_int_equal(r.code, 3);
     assert_non_null(strstr(r.err, "no super-resolution network"));
 }

@@ -1,7 +1,7 @@
 // lumiere measure and lumiere compare as a user meets them: what they print and write, exit codes, messages.
+#include "cli/clip_files.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
-#include "media/media.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -28,15 +28,6 @@ static void in_work(char *out, size_t size, const char *name) {
     snprintf(out, size, "%s/%s", work, name);
 }
 
-static lm_clip read_clip(const char *name) {
-    char path[512];
-    lm_error e = {0};
-    lm_clip c;
-    in_work(path, sizeof path, name);
-    if (lm_media_read(&e, path, 0, &c) != LM_OK) fail_msg("%s", e.text);
-    return c;
-}
-
 // A white square of 8x8 in a clip of 64 by height, a pixel further to the right in every frame.
 static void write_square(const char *name, int frames, int height, int level) {
     char path[512];
@@ -48,7 +39,7 @@ static void write_square(const char *name, int frames, int height, int level) {
     }
     c.fps = 16;
     in_work(path, sizeof path, name);
-    assert_int_equal(lm_media_write(NULL, path, &c, NULL), LM_OK);
+    write_clip(&c, path);
     lm_clip_free(&c);
 }
 
@@ -107,7 +98,7 @@ static void slices_are_written(void **state) {
     (void)state;
     RUN_HERE("measure", "square.npy", "--no-flow", "--xt", "xt.png", "--row", "24", "--yt", "yt.png", "--column", "10");
     assert_says("adjacent difference");
-    lm_clip xt = read_clip("xt.png"), yt = read_clip("yt.png");
+    lm_clip xt = read_clip(work, "xt.png"), yt = read_clip(work, "yt.png");
     assert_true(xt.frames == 1 && xt.width == 64 && xt.height == 40 && yt.width == 64 && yt.height == 40);
     for (int t = 0; t < 40; t++)
         for (int i = 0; i < 64; i++) {
@@ -118,8 +109,8 @@ static void slices_are_written(void **state) {
     lm_clip_free(&yt);
     RUN_HERE("measure", "low.npy", "--no-flow", "--xt", "middle.npy", "--yt", "middle.webp"); // rows 16, columns 32
     assert_says("adjacent difference");
-    xt = read_clip("middle.npy");
-    yt = read_clip("middle.webp");
+    xt = read_clip(work, "middle.npy");
+    yt = read_clip(work, "middle.webp");
     assert_true(xt.width == 64 && xt.height == 40 && yt.width == 32 && yt.height == 40);
     lm_clip_free(&xt);
     lm_clip_free(&yt);
@@ -131,17 +122,17 @@ static void both_clips_are_shown(void **state) {
     assert_says("mean difference       9.844\n"); // 10 but in the square, a 64th of the frame
     assert_says("PSNR                  28.20 dB\n");
     assert_says("over                  40 frames\n");
-    lm_clip both = read_clip("both.npy");
+    lm_clip both = read_clip(work, "both.npy");
     assert_true(both.frames == 50 && both.width == 132 && both.height == 64);
     lm_clip_free(&both);
     RUN_HERE("compare", "square.npy", "low.npy", "-o", "both.mp4", "--gap", "0", "--fps", "12");
     assert_says("no figures: 64x64 and 64x32 are different sizes\n");
-    both = read_clip("both.mp4");
+    both = read_clip(work, "both.mp4");
     assert_true(both.frames == 40 && both.width == 192 && both.height == 64 && both.fps == 12);
     lm_clip_free(&both);
     RUN_HERE("compare", "square.npy", "gray.npy", "--shortest", "-o", "both.npy", "--json");
     assert_says("\"output\":\"both.npy\"");
-    both = read_clip("both.npy");
+    both = read_clip(work, "both.npy");
     assert_int_equal(both.frames, 40);
     lm_clip_free(&both);
     RUN_HERE("compare", "square.npy", "square.npy");

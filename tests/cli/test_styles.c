@@ -1,12 +1,12 @@
 // Styles of a model, through the library and as a user meets them: what they do to the weights, what is refused, sheets
 // over alphas, recipes that make the same bytes.
+#include "cli/clip_files.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 
 #include "base/memory.h"
 #include "base/random.h"
 #include "context.h"
-#include "media/media.h"
 #include "network_part.h"
 
 #include <jansson.h>
@@ -218,28 +218,19 @@ static void wrong_arguments_end_with_one_line(void **state) {
     expect_refused(&r, 3, "can't read './none'");
 }
 
-static lm_clip read_clip(const char *name) {
-    char path[512];
-    lm_error e = {0};
-    lm_clip clip;
-    snprintf(path, sizeof path, "%s/%s", work, name);
-    if (lm_media_read(&e, path, 0, &clip) != LM_OK) fail_msg("%s", e.text);
-    return clip;
-}
-
 // Pixel rows of a sheet are those of the clips that each alpha makes.
 static void a_strip_has_a_row_an_alpha(void **state) {
     (void)state;
     static const char *const alphas[] = {"0", "0.5", "1"};
     STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "0,0.5,1", "-s", "4", "-o", "strip.png");
     expect_done(&r);
-    lm_clip sheet = read_clip("strip.png");
+    lm_clip sheet = read_clip(work, "strip.png");
     assert_int_equal(sheet.width, 4 * 8 + 3 * 2);
     assert_int_equal(sheet.height, 3 * 8 + 2 * 2);
     for (int i = 0; i < 3; i++) {
         STYLIZE("a bee", "--style", "chalk-2", "--style-alpha", alphas[i], "-s", "4", "-o", "one.npy");
         expect_done(&r);
-        lm_clip one = read_clip("one.npy");
+        lm_clip one = read_clip(work, "one.npy");
         assert_int_equal(one.frames, 4);
         for (int f = 0; f < 4; f++)
             for (int y = 0; y < 8; y++)
@@ -274,7 +265,7 @@ static void recipes_make_the_same_bytes(void **state) {
                  (int)strcspn(r.out, "\n"), r.out, ending);
         if (system(line)) fail_msg("%s", line);
         if (lines[i] == strip) {
-            lm_clip a = read_clip("first.png"), b = read_clip("second.png");
+            lm_clip a = read_clip(work, "first.png"), b = read_clip(work, "second.png");
             assert_memory_equal(a.data, b.data, (size_t)(a.width * a.height * a.channels));
             lm_clip_free(&a);
             lm_clip_free(&b);

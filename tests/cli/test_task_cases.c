@@ -1,11 +1,11 @@
 // Random tasks on a tiny model with 2 steps: odd sizes, one frame, alpha, turned phone video, empty and full masks,
 // every fit. All must run, and what they make be of the size asked for. 20 cases; 100 with LUMIERE_TEST_ALL=1.
+#include "cli/clip_files.h"
 #include "cli/tiny_model.h"
 
 #include "base/memory.h"
 #include "base/random.h"
 #include "lumiere/lumiere.h"
-#include "media/media.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -42,11 +42,6 @@ static void turn_video(const char *path, int height) {
     rewind(f);
     assert_int_equal(fwrite(bytes, 1, size, f), size);
     assert_int_equal(fclose(f), 0);
-}
-
-static void write_clip(const lm_clip *c, const char *path) {
-    lm_error e = {0};
-    if (lm_media_write(&e, path, c, NULL) != LM_OK) fail_msg("%s", e.text);
 }
 
 // A clip of smooth colours in a file of some kind; *width and *height are those of its frames as they are shown.

@@ -1,8 +1,7 @@
 // The tasks' commands as a user meets them: arguments, inputs that can't be used, recipes that make the same bytes.
+#include "cli/clip_files.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
-
-#include "media/media.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -22,15 +21,6 @@ static command_result r;
 
 static void in_work(char *out, size_t size, const char *name) {
     snprintf(out, size, "%s/%s", work, name);
-}
-
-static lm_clip read_clip(const char *name) {
-    char path[512];
-    lm_error e = {0};
-    lm_clip c;
-    in_work(path, sizeof path, name);
-    if (lm_media_read(&e, path, 0, &c) != LM_OK) fail_msg("%s", e.text);
-    return c;
 }
 
 static void store(const char *name, const void *bytes, size_t size) {
@@ -54,7 +44,7 @@ static void store_clip(const char *name, int frames, int width, int height, int 
         for (int k = 0; k < 3; k++) c.data[i * channels + k] = (uint8_t)(i * (17 + 6 * k) + 40);
         if (channels == 4) c.data[i * 4 + 3] = i % width < width / 2 ? 0 : 255;
     }
-    if (lm_media_write(&e, path, &c, NULL) != LM_OK) fail_msg("%s", e.text);
+    write_clip(&c, path);
     lm_clip_free(&c);
 }
 
@@ -205,7 +195,7 @@ static void transparent_parts_lie_over_the_background(void **state) {
         else
             TASK("animate", "half.png", "a bee", "-o", "a.npy", "-q");
         expect_done(&r);
-        lm_clip picture = read_clip("half.png"), clip = read_clip("a.npy");
+        lm_clip picture = read_clip(work, "half.png"), clip = read_clip(work, "a.npy");
         for (int k = 0; k < 64; k++)
             assert_memory_equal(clip.data + 3 * k, k % 8 < 4 ? cases[i].rgb : picture.data + 4 * k, 3);
         lm_clip_free(&picture);

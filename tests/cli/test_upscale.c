@@ -2,6 +2,7 @@
 // what is refused; the command.
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
+#include "cli/tiny_pair.h"
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -22,30 +23,18 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static char *work, model[256], plain[256];
-static lumiere_context *context;
-static lumiere_model *loaded;
+static tiny_pair pair;
 static command_result r;
 
 static int make(void **state) {
     (void)state;
-    work = temporary_make();
-    snprintf(model, sizeof model, "%s/tiny", work);
-    snprintf(plain, sizeof plain, "%s/plain", work);
-    tiny_model_make(plain);
-    tiny_model_make(model);
-    tiny_model_add_ssr(model);
-    const lumiere_context_options o = {.threads = 1, .precision = "fp32"};
-    if (lumiere_context_create(&o, &context) != LUMIERE_OK) return 1;
-    if (lumiere_model_open(context, model, &loaded) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
+    tiny_pair_open(&pair, 1);
     return 0;
 }
 
 static int clean(void **state) {
     (void)state;
-    lumiere_model_free(&loaded);
-    lumiere_context_free(&context);
-    temporary_remove(work);
+    tiny_pair_close(&pair);
     return 0;
 }
 
@@ -54,7 +43,7 @@ static lumiere_clip *make_input(int frames, int width, int height) {
     uint8_t *pixels = malloc((size_t)frames * (size_t)width * (size_t)height * 3);
     for (int i = 0; i < frames * width * height * 3; i++)
         pixels[i] = (uint8_t)(128 + 120 * sin(0.11 * i) * cos(0.007 * i));
-    assert_int_equal(lumiere_clip_create(context, frames, width, height, 8, pixels, &clip), LUMIERE_OK);
+    assert_int_equal(lumiere_clip_create(pair.context, frames, width, height, 8, pixels, &clip), LUMIERE_OK);
     free(pixels);
     return clip;
 }
@@ -82,8 +71,8 @@ typedef struct whole {
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const whole *w = user;
     const lm_grid *g = &w->q->grid;
-    lm_plan *p = loaded->ssr->plan.plan;
-    const lm_unet *net = &loaded->ssr->plan.net;
+    lm_plan *p = pair.large->ssr->plan.plan;
+    const lm_unet *net = &pair.large->ssr->plan.net;
     size_t bytes = (size_t)lm_grid_floats(g) * sizeof(float);
     float time = (float)t;
     memset(v, 0, (size_t)w->q->frames * w->q->run_height * w->q->run_width * 3 * sizeof *v);
@@ -106,9 +95,9 @@ static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double
 static void write_fixed_inputs(const upscale_request *q) {
     lm_error e = {0};
     float states[LM_TEXT_TOKENS * 16], mask[LM_TEXT_TOKENS], level = (float)q->noise_level;
-    lm_plan *p = loaded->ssr->plan.plan;
-    const lm_unet *net = &loaded->ssr->plan.net;
-    assert_int_equal(lm_text_encode(&e, loaded->text, q->prompt, states, mask, NULL), LM_OK);
+    lm_plan *p = pair.large->ssr->plan.plan;
+    const lm_unet *net = &pair.large->ssr->plan.net;
+    assert_int_equal(lm_text_encode(&e, pair.large->text, q->prompt, states, mask, NULL), LM_OK);
     assert_int_equal(lm_plan_write(&e, p, net->text, states, sizeof states), LM_OK);
     assert_int_equal(lm_plan_write(&e, p, net->mask, mask, sizeof mask), LM_OK);
     assert_int_equal(lm_plan_write(&e, p, net->noise_level, &level, sizeof level), LM_OK);
@@ -137,8 +126,8 @@ static void make_condition(const upscale_request *q, const lm_clip *in, float *c
 static void check_against_specification(int frames, int width, int height, const lumiere_upscale_options *o) {
     lm_error e = {0};
     upscale_request q;
-    lumiere_clip *in = make_input(frames, width, height), *out = enlarge(context, loaded, in, o);
-    assert_int_equal(upscale_resolve(&e, loaded, o, frames, width, height, &q), LM_OK);
+    lumiere_clip *in = make_input(frames, width, height), *out = enlarge(pair.context, pair.large, in, o);
+    assert_int_equal(upscale_resolve(&e, pair.large, o, frames, width, height, &q), LM_OK);
     int64_t frame = (int64_t)q.run_width * q.run_height * 3, n = frame * frames;
     whole w = {&q, malloc((size_t)n * 4), malloc((size_t)lm_grid_floats(&q.grid) * 4)};
     float *x = malloc((size_t)n * sizeof *x);
@@ -181,7 +170,7 @@ static void sizes_are_four_times_the_input(void **state) {
     static const int shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {17, 7, 2}, {3, 9, 1}, {33, 2, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         lumiere_clip *in = make_input(shapes[i][0], shapes[i][1], shapes[i][2]);
-        lumiere_clip *out = enlarge(context, loaded, in, &(lumiere_upscale_options){.steps = 1});
+        lumiere_clip *out = enlarge(pair.context, pair.large, in, &(lumiere_upscale_options){.steps = 1});
         assert_int_equal(lumiere_clip_frames(out), shapes[i][0]);
         assert_int_equal(lumiere_clip_width(out), 4 * shapes[i][1]);
         assert_int_equal(lumiere_clip_height(out), 4 * shapes[i][2]);
@@ -195,7 +184,7 @@ static void threads_do_not_matter_and_the_seed_does(void **state) {
     (void)state;
     lumiere_clip *in = make_input(19, 5, 6);
     const lumiere_upscale_options o = {.steps = 2, .window = 6, .tile = 16, .seed = 4};
-    lumiere_clip *one = enlarge(context, loaded, in, &o), *again = enlarge(context, loaded, in, &o);
+    lumiere_clip *one = enlarge(pair.context, pair.large, in, &o), *again = enlarge(pair.context, pair.large, in, &o);
     assert_true(same(one, again));
     lumiere_upscale_options others[] = {o, o, o, o, o};
     others[0].seed = 5;
@@ -205,14 +194,14 @@ static void threads_do_not_matter_and_the_seed_does(void **state) {
     others[4].overlap_set = true;
     for (int i = 0; i < 5; i++) {
         lumiere_clip_free(&again);
-        again = enlarge(context, loaded, in, &others[i]);
+        again = enlarge(pair.context, pair.large, in, &others[i]);
         if (same(one, again)) fail_msg("option %d has no effect", i);
     }
     const lumiere_context_options three = {.threads = 3, .precision = "fp32"};
     lumiere_context *c;
     lumiere_model *m;
     assert_int_equal(lumiere_context_create(&three, &c), LUMIERE_OK);
-    assert_int_equal(lumiere_model_open(c, model, &m), LUMIERE_OK);
+    assert_int_equal(lumiere_model_open(c, pair.large_path, &m), LUMIERE_OK);
     lumiere_clip_free(&again);
     again = enlarge(c, m, in, &o);
     assert_true(same(one, again));
@@ -247,7 +236,7 @@ static void progress_previews_and_stopping(void **state) {
     lumiere_clip *in = make_input(10, 4, 4), *out;
     lumiere_upscale_options o = {
         .steps = 4, .window = 4, .overlap = 1, .preview_every = 1, .progress = on_step, .user = &w};
-    out = enlarge(context, loaded, in, &o);
+    out = enlarge(pair.context, pair.large, in, &o);
     lumiere_clip_free(&out);
     assert_int_equal(w.calls, 4 * 3); // windows from frames 0, 3 and 6
     assert_int_equal(w.steps, w.calls);
@@ -255,10 +244,10 @@ static void progress_previews_and_stopping(void **state) {
     for (int at = 1; at < 12; at += 5) {
         w = (watch){.stop_after = at};
         out = in;
-        assert_int_equal(lumiere_upscale(context, loaded, in, &o, &out), LUMIERE_CANCELLED);
+        assert_int_equal(lumiere_upscale(pair.context, pair.large, in, &o, &out), LUMIERE_CANCELLED);
         assert_null(out);
         assert_int_equal(w.calls, at);
-        assert_non_null(strstr(lumiere_error_message(context), "stopped in step"));
+        assert_non_null(strstr(lumiere_error_message(pair.context), "stopped in step"));
     }
     lumiere_clip_free(&in);
 }
@@ -266,16 +255,18 @@ static void progress_previews_and_stopping(void **state) {
 static void refused(lumiere_model *m, int frames, int width, int height, lumiere_upscale_options o,
                     lumiere_status status, const char *message) {
     lumiere_estimate e;
-    lumiere_status got = lumiere_estimate_upscale(context, m, frames, width, height, &o, &e);
-    if (got != status || !strstr(lumiere_error_message(context), message))
-        fail_msg("status %d, '%s'; expected %d, '%s'", (int)got, lumiere_error_message(context), (int)status, message);
+    lumiere_status got = lumiere_estimate_upscale(pair.context, m, frames, width, height, &o, &e);
+    if (got != status || !strstr(lumiere_error_message(pair.context), message))
+        fail_msg("status %d, '%s'; expected %d, '%s'", (int)got, lumiere_error_message(pair.context), (int)status,
+                 message);
 }
 
 static void wrong_inputs_are_refused(void **state) {
     (void)state;
     static char longest[5000];
     memset(longest, 'a', sizeof longest - 1);
-#define REFUSED(message, ...) refused(loaded, 4, 8, 8, (lumiere_upscale_options){__VA_ARGS__}, LUMIERE_USAGE, message)
+#define REFUSED(message, ...)                                                                                          \
+    refused(pair.large, 4, 8, 8, (lumiere_upscale_options){__VA_ARGS__}, LUMIERE_USAGE, message)
     REFUSED("windows of 17 frames; this model's network takes 1 to 16", .window = 17);
     REFUSED("windows of -1 frames", .window = -1);
     REFUSED("overlap by 4; 0 to 3 are possible", .window = 4, .overlap = 4);
@@ -291,17 +282,14 @@ static void wrong_inputs_are_refused(void **state) {
     REFUSED("the seed", .seed = UINT64_MAX);
 #undef REFUSED
     const lumiere_upscale_options none = {0};
-    refused(loaded, 0, 8, 8, none, LUMIERE_USAGE, "0 frames to enlarge");
-    refused(loaded, 4097, 8, 8, none, LUMIERE_USAGE, "4097 frames to enlarge");
-    refused(loaded, 1, 2049, 8, none, LUMIERE_USAGE, "a clip of 2049x8 to enlarge; from 1 to 2048");
-    refused(loaded, 1, 8, 0, none, LUMIERE_USAGE, "a clip of 8x0");
-    refused(loaded, 4096, 2048, 2048, none, LUMIERE_MEMORY, "need about");
-    lumiere_model *without;
-    assert_int_equal(lumiere_model_open(context, plain, &without), LUMIERE_OK);
-    assert_false(lumiere_model_upscales(without));
-    assert_true(lumiere_model_upscales(loaded));
-    refused(without, 1, 8, 8, none, LUMIERE_MODEL, "no super-resolution network");
-    lumiere_model_free(&without);
+    refused(pair.large, 0, 8, 8, none, LUMIERE_USAGE, "0 frames to enlarge");
+    refused(pair.large, 4097, 8, 8, none, LUMIERE_USAGE, "4097 frames to enlarge");
+    refused(pair.large, 1, 2049, 8, none, LUMIERE_USAGE, "a clip of 2049x8 to enlarge; from 1 to 2048");
+    refused(pair.large, 1, 8, 0, none, LUMIERE_USAGE, "a clip of 8x0");
+    refused(pair.large, 4096, 2048, 2048, none, LUMIERE_MEMORY, "need about");
+    assert_false(lumiere_model_upscales(pair.small));
+    assert_true(lumiere_model_upscales(pair.large));
+    refused(pair.small, 1, 8, 8, none, LUMIERE_MODEL, "no super-resolution network");
 }
 
 static void copy_file(const char *from, const char *to, long bytes) {
@@ -316,28 +304,28 @@ static void broken_parts_are_refused(void **state) {
     (void)state;
     char broken[256], from[512], to[512];
     lumiere_model *m;
-    snprintf(broken, sizeof broken, "%s/broken", work);
+    snprintf(broken, sizeof broken, "%s/broken", pair.work);
     tiny_model_make(broken);
     tiny_model_add_ssr(broken);
     snprintf(to, sizeof to, "%s/ssr/model.safetensors", broken);
-    snprintf(from, sizeof from, "%s/ssr/model.safetensors", model);
+    snprintf(from, sizeof from, "%s/ssr/model.safetensors", pair.large_path);
     copy_file(from, to, 1000);
-    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_OK); // weights are loaded when they are used
-    assert_string_not_equal(lumiere_model_hash(m), lumiere_model_hash(loaded));
+    assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_OK); // weights are loaded when they are used
+    assert_string_not_equal(lumiere_model_hash(m), lumiere_model_hash(pair.large));
     refused(m, 1, 8, 8, (lumiere_upscale_options){0}, LUMIERE_MODEL, "ssr/model.safetensors");
     lumiere_model_free(&m);
     unlink(to);
-    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_MODEL);
-    assert_non_null(strstr(lumiere_error_message(context), "ssr/model.safetensors"));
+    assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_MODEL);
+    assert_non_null(strstr(lumiere_error_message(pair.context), "ssr/model.safetensors"));
     copy_file(from, to, -1);
-    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_OK);
-    assert_string_equal(lumiere_model_hash(m), lumiere_model_hash(loaded));
+    assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_OK);
+    assert_string_equal(lumiere_model_hash(m), lumiere_model_hash(pair.large));
     lumiere_model_free(&m);
-    snprintf(from, sizeof from, "%s/base/config.json", model);
+    snprintf(from, sizeof from, "%s/base/config.json", pair.large_path);
     snprintf(to, sizeof to, "%s/ssr/config.json", broken);
     copy_file(from, to, -1);
-    assert_int_equal(lumiere_model_open(context, broken, &m), LUMIERE_MODEL);
-    assert_non_null(strstr(lumiere_error_message(context), "not a super-resolution network"));
+    assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_MODEL);
+    assert_non_null(strstr(lumiere_error_message(pair.context), "not a super-resolution network"));
 }
 
 // ---- the command ----
@@ -346,27 +334,27 @@ static void the_command_enlarges_files(void **state) {
     (void)state;
     char path[512], again[512];
     lumiere_clip *in = make_input(3, 6, 5), *out;
-    snprintf(path, sizeof path, "%s/small.npy", work);
-    assert_int_equal(lumiere_clip_write(context, in, path, "{\"prompt\":\"a bee\"}"), LUMIERE_OK);
-    RUN(&r, work, "upscale", "small.npy", "-o", "large.npy", "-m", model, "-t", "1", "--steps", "2", "--json", "-s",
-        "3", "--precision", "fp32", "--overlap", "1", "--window", "2");
+    snprintf(path, sizeof path, "%s/small.npy", pair.work);
+    assert_int_equal(lumiere_clip_write(pair.context, in, path, "{\"prompt\":\"a bee\"}"), LUMIERE_OK);
+    RUN(&r, pair.work, "upscale", "small.npy", "-o", "large.npy", "-m", pair.large_path, "-t", "1", "--steps", "2",
+        "--json", "-s", "3", "--precision", "fp32", "--overlap", "1", "--window", "2");
     if (r.code) fail_msg("%s", r.err);
     assert_non_null(strstr(r.err, "3 frames enlarged to 24x20, 2 steps"));
     assert_non_null(strstr(r.out, "\"task\":\"upscale\""));
     assert_non_null(strstr(r.out, "\"input_recipe\":{\"prompt\":\"a bee\"}"));
-    snprintf(path, sizeof path, "%s/large.npy", work);
-    assert_int_equal(lumiere_clip_read(context, path, &out), LUMIERE_OK);
+    snprintf(path, sizeof path, "%s/large.npy", pair.work);
+    assert_int_equal(lumiere_clip_read(pair.context, path, &out), LUMIERE_OK);
     lumiere_clip *want =
-        enlarge(context, loaded, in,
+        enlarge(pair.context, pair.large, in,
                 &(lumiere_upscale_options){.steps = 2, .prompt = "a bee", .seed = 3, .overlap = 1, .window = 2});
     assert_true(same(want, out));
-    RUN(&r, work, "inspect", "--as-args", "large.npy");
+    RUN(&r, pair.work, "inspect", "--as-args", "large.npy");
     assert_int_equal(strncmp(r.out, "lumiere upscale --input='small.npy' ", 36), 0);
     r.out[strcspn(r.out, "\n")] = 0;
-    char *command = lm_format("cd '%s' && '%s'/%s -q -o again.npy", work, LM_BINARY_DIR, r.out);
+    char *command = lm_format("cd '%s' && '%s'/%s -q -o again.npy", pair.work, LM_BINARY_DIR, r.out);
     assert_int_equal(system(command), 0);
     lm_free(command);
-    snprintf(again, sizeof again, "%s/again.npy", work);
+    snprintf(again, sizeof again, "%s/again.npy", pair.work);
     assert_true(same_bytes(path, again));
     lumiere_clip_free(&in);
     lumiere_clip_free(&out);
@@ -375,22 +363,22 @@ static void the_command_enlarges_files(void **state) {
 
 static void the_command_refuses(void **state) {
     (void)state;
-    RUN(&r, work, "upscale");
+    RUN(&r, pair.work, "upscale");
     expect_refused(&r, 2, "no clip");
-    RUN(&r, work, "upscale", "nowhere.mp4", "-m", model);
+    RUN(&r, pair.work, "upscale", "nowhere.mp4", "-m", pair.large_path);
     expect_refused(&r, 5, "nowhere.mp4");
-    RUN(&r, work, "upscale", "small.npy", "-o", "no/such/folder.mp4", "-m", model);
+    RUN(&r, pair.work, "upscale", "small.npy", "-o", "no/such/folder.mp4", "-m", pair.large_path);
     expect_refused(&r, 5, "no/such");
-    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", plain);
+    RUN(&r, pair.work, "upscale", "small.npy", "-o", "x.npy", "-m", pair.small_path);
     expect_refused(&r, 3, "no super-resolution network");
-    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--noise-level", "0.5");
+    RUN(&r, pair.work, "upscale", "small.npy", "-o", "x.npy", "-m", pair.large_path, "--noise-level", "0.5");
     expect_refused(&r, 2, "--noise-level");
-    RUN(&r, work, "upscale", "small.npy", "-o", "x.npy", "-m", model, "--tile", "20");
+    RUN(&r, pair.work, "upscale", "small.npy", "-o", "x.npy", "-m", pair.large_path, "--tile", "20");
     expect_refused(&r, 2, "tiles of 20 pixels");
-    RUN(&r, work, "upscale", "-i", "a.mp4", "b.mp4");
+    RUN(&r, pair.work, "upscale", "-i", "a.mp4", "b.mp4");
     expect_refused(&r, 2, "two inputs");
     char path[512];
-    snprintf(path, sizeof path, "%s/x.npy", work);
+    snprintf(path, sizeof path, "%s/x.npy", pair.work);
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
@@ -398,22 +386,23 @@ static void ctrl_c_leaves_nothing(void **state) {
     (void)state;
     char path[512];
     lumiere_clip *in = make_input(200, 16, 16);
-    snprintf(path, sizeof path, "%s/long.npy", work);
-    assert_int_equal(lumiere_clip_write(context, in, path, NULL), LUMIERE_OK);
+    snprintf(path, sizeof path, "%s/long.npy", pair.work);
+    assert_int_equal(lumiere_clip_write(pair.context, in, path, NULL), LUMIERE_OK);
     lumiere_clip_free(&in);
-    snprintf(path, sizeof path, "%s/stderr", work);
-    pid_t child = start_command(work, (const char *const[]){"upscale", "long.npy", "-o", "stopped.npy", "-m", model,
-                                                            "-t", "1", "--steps", "1000", "--progress", "json", NULL});
+    snprintf(path, sizeof path, "%s/stderr", pair.work);
+    pid_t child = start_command(pair.work,
+                                (const char *const[]){"upscale", "long.npy", "-o", "stopped.npy", "-m", pair.large_path,
+                                                      "-t", "1", "--steps", "1000", "--progress", "json", NULL});
     static char said[1 << 20];
     for (int i = 0; i < 6000 && !(read_text(path, said, sizeof said) && strstr(said, "\"step\":2,")); i++)
         usleep(10000);
     assert_int_equal(kill(child, SIGINT), 0);
-    finish_command(&r, work, child);
+    finish_command(&r, pair.work, child);
     assert_int_equal(r.code, 130);
     assert_non_null(strstr(r.err, "stopped in step"));
-    snprintf(path, sizeof path, "%s/stopped.npy", work);
+    snprintf(path, sizeof path, "%s/stopped.npy", pair.work);
     assert_int_not_equal(access(path, F_OK), 0);
-    snprintf(path, sizeof path, "%s/stopped.npy.part", work);
+    snprintf(path, sizeof path, "%s/stopped.npy.part", pair.work);
     assert_int_not_equal(access(path, F_OK), 0);
 }
 

@@ -1,7 +1,6 @@
 // Memory of super-resolution: what 240 frames more take, counted and estimated. malloc and its relatives are replaced
 // in this program and count what is in use.
-#include "cli/tiny_model.h"
-#include "lumiere/lumiere.h"
+#include "cli/tiny_pair.h"
 
 #include <malloc.h>
 #include <setjmp.h>
@@ -16,47 +15,24 @@
 
 enum { SIDE = 24, SHORT = 80, LONG = 320, PIXELS = 16 * SIDE * SIDE }; // of a frame of the output
 
-typedef struct opened {
-    char *work;
-    lumiere_context *c;
-    lumiere_model *m;
-} opened;
-
-static opened open_tiny(void) {
-    opened o = {.work = temporary_make()};
-    char folder[256];
-    snprintf(folder, sizeof folder, "%s/tiny", o.work);
-    tiny_model_make(folder);
-    tiny_model_add_ssr(folder);
-    const lumiere_context_options machine = {.threads = 2};
-    assert_int_equal(lumiere_context_create(&machine, &o.c), LUMIERE_OK);
-    assert_int_equal(lumiere_model_open(o.c, folder, &o.m), LUMIERE_OK);
-    return o;
-}
-
-static void close_tiny(opened *o) {
-    lumiere_model_free(&o->m);
-    lumiere_context_free(&o->c);
-    temporary_remove(o->work);
-}
-
-static uint64_t estimated(const opened *o, int frames, int tile) {
+static uint64_t estimated(const tiny_pair *o, int frames, int tile) {
     lumiere_estimate e;
     const lumiere_upscale_options options = {.steps = 1, .tile = tile};
-    if (lumiere_estimate_upscale(o->c, o->m, frames, SIDE, SIDE, &options, &e) != LUMIERE_OK)
-        fail_msg("%s", lumiere_error_message(o->c));
+    if (lumiere_estimate_upscale(o->context, o->large, frames, SIDE, SIDE, &options, &e) != LUMIERE_OK)
+        fail_msg("%s", lumiere_error_message(o->context));
     return e.bytes;
 }
 
 static void estimate_grows_by_at_most_30_bytes_a_pixel(void **state) {
     (void)state;
-    opened o = open_tiny();
+    tiny_pair o;
+    tiny_pair_open(&o, 2);
     for (int tile = 0; tile <= 64; tile += 64) {
         uint64_t more = estimated(&o, LONG, tile) - estimated(&o, SHORT, tile);
         assert_true(more <= 30u * (LONG - SHORT) * PIXELS);
         assert_true(more >= 15u * (LONG - SHORT) * PIXELS);
     }
-    close_tiny(&o);
+    tiny_pair_close(&o);
 }
 
 #if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
@@ -112,15 +88,15 @@ void free(void *p) {
 }
 
 // The most that one run had in use beside what was there before it; the input not counted.
-static long used(const opened *o, int frames) {
+static long used(const tiny_pair *o, int frames) {
     uint8_t *pixels = calloc((size_t)frames * SIDE * SIDE, 3);
     lumiere_clip *in, *out;
     const lumiere_upscale_options options = {.steps = 1};
-    assert_int_equal(lumiere_clip_create(o->c, frames, SIDE, SIDE, 8, pixels, &in), LUMIERE_OK);
+    assert_int_equal(lumiere_clip_create(o->context, frames, SIDE, SIDE, 8, pixels, &in), LUMIERE_OK);
     free(pixels);
     long before = atomic_load(&in_use);
     atomic_store(&peak, before);
-    assert_int_equal(lumiere_upscale(o->c, o->m, in, &options, &out), LUMIERE_OK);
+    assert_int_equal(lumiere_upscale(o->context, o->large, in, &options, &out), LUMIERE_OK);
     long most = atomic_load(&peak) - before;
     lumiere_clip_free(&in);
     lumiere_clip_free(&out);
@@ -129,7 +105,8 @@ static long used(const opened *o, int frames) {
 
 static void use_grows_by_at_most_30_bytes_a_pixel(void **state) {
     (void)state;
-    opened o = open_tiny();
+    tiny_pair o;
+    tiny_pair_open(&o, 2);
     used(&o, SHORT); // the plan and what kernels keep are there from now on
     long few = used(&o, SHORT), many = used(&o, LONG), more = (long)(estimated(&o, LONG, 0) - estimated(&o, SHORT, 0));
     print_message("%d frames: %ld bytes, %d frames: %ld; %.1f bytes a pixel more\n", SHORT, few, LONG, many,
@@ -137,7 +114,7 @@ static void use_grows_by_at_most_30_bytes_a_pixel(void **state) {
     assert_true(few > 15l * SHORT * PIXELS);
     assert_true(many - few <= 30l * (LONG - SHORT) * PIXELS);
     assert_true(many - few <= more + (1 << 16)); // as estimated
-    close_tiny(&o);
+    tiny_pair_close(&o);
 }
 #endif
 
