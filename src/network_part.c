@@ -1,6 +1,7 @@
 #include "network_part.h"
 
 #include "base/memory.h"
+#include "model/slots.h"
 #include "model/text_encoder.h"
 
 #include <string.h>
@@ -25,18 +26,6 @@ static lm_status smallest_graph(lm_error *e, const lm_unet_config *c, lm_graph *
     return lm_graph_status(*out, e);
 }
 
-static lm_status fill_slots(lm_error *e, part_block *b) {
-    b->slot_count = lm_graph_params(b->graph);
-    b->slots = lm_alloc_zero((size_t)b->slot_count, sizeof *b->slots);
-    if (!b->slots) return lm_fail_memory(e, (double)b->slot_count * sizeof *b->slots, "the list of weights");
-    for (int i = 0; i < b->slot_count; i++) {
-        const lm_param_info *p = lm_graph_param(b->graph, i);
-        b->slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
-        memcpy(b->slots[i].dim, p->desc.dim, sizeof p->desc.dim);
-    }
-    return LM_OK;
-}
-
 static lm_status load(lm_error *e, const char *path, const lm_unet_config *c, part_block *b) {
     LM_TRY(smallest_graph(e, c, &b->graph));
     b->count = lm_graph_param_count(b->graph);
@@ -44,7 +33,8 @@ static lm_status load(lm_error *e, const char *path, const lm_unet_config *c, pa
     b->data = lm_alloc_aligned(bytes);
     if (!b->data) return lm_fail_memory(e, (double)bytes, "the weights");
     memset(b->data, 0, bytes); // what lies between parameters too
-    LM_TRY(fill_slots(e, b));
+    b->slot_count = lm_graph_params(b->graph);
+    LM_TRY(lm_graph_slots(e, b->graph, &b->slots));
     return lm_weights_load(e, path, b->slots, b->slot_count, b->data);
 }
 

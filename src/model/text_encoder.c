@@ -3,7 +3,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "graph/plan.h"
-#include "store/model_folder.h"
+#include "model/slots.h"
 #include "text/tokenizer.h"
 
 #include <jansson.h>
@@ -178,8 +178,7 @@ static lm_status make_plan(lm_error *e, const lm_text_encoder *t, network *n) {
 // The file's tensors that make up parameter p: itself, or query, key and value, whose rows follow each other in "qkv".
 static int name_slots(lm_arena *names, const lm_param_info *p, lm_slot *out) {
     static const char *const parts[] = {"query", "key", "value"};
-    lm_slot slot = {.name = p->name, .rank = p->desc.rank, .offset = p->offset};
-    memcpy(slot.dim, p->desc.dim, sizeof slot.dim);
+    lm_slot slot = lm_param_slot(p);
     const char *qkv = strstr(p->name, "self.qkv.");
     if (!qkv) {
         *out = slot;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "model/slots.h"
 
 #include <errno.h>
 #include <math.h>
@@ -101,13 +102,10 @@ static lm_status make_networks(lm_error *e, lm_trainer *t) {
     t->elements = lm_graph_param_count(g);
     t->grad_elements = lm_graph_grad_count(g);
     t->params = lm_graph_params(g);
-    t->slots = lm_alloc_zero((size_t)t->params, sizeof *t->slots);
-    if (!t->slots) return lm_fail_memory(e, 1e5, "the weights");
+    LM_TRY(lm_graph_slots(e, g, &t->slots));
     int64_t weights = 0, trained = 0;
     for (int i = 0; i < t->params; i++) {
         const lm_param_info *p = lm_graph_param(g, i);
-        t->slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
-        memcpy(t->slots[i].dim, p->desc.dim, sizeof p->desc.dim);
         weights += lm_desc_count(&p->desc);
         trained += p->trainable ? lm_desc_count(&p->desc) : 0;
     }

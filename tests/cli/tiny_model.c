@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "graph/graph.h"
+#include "model/slots.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "network_part.h"
@@ -142,19 +143,14 @@ static void make_network_part(const char *folder, lm_unet_config c) {
     lm_unet_build(g, &c, 1, 2, lm_unet_size_multiple(&c), lm_unet_size_multiple(&c), LM_TEXT_TOKENS);
     if (lm_graph_status(g, &e) != LM_OK) fail_msg("%s", e.text);
     int count = lm_graph_params(g);
-    lm_slot *slots = calloc((size_t)count, sizeof *slots);
-    assert_non_null(slots);
-    for (int i = 0; i < count; i++) {
-        const lm_param_info *p = lm_graph_param(g, i);
-        slots[i] = (lm_slot){.name = p->name, .rank = p->desc.rank, .offset = p->offset};
-        memcpy(slots[i].dim, p->desc.dim, sizeof slots[i].dim);
-    }
+    lm_slot *slots;
+    assert_int_equal(lm_graph_slots(&e, g, &slots), LM_OK);
     save(folder, slots, count, lm_graph_param_count(g), LM_ST_F16);
     char *json = lm_unet_config_json(&c);
     assert_non_null(json);
     write_text(folder, "config.json", json);
     lm_free(json);
-    free(slots);
+    lm_free(slots);
     lm_graph_free(&g);
 }
 
