@@ -1,0 +1,242 @@
+// What a training starts from: weights of another stage or run, broken ones, and what is refused.
+#include "watched_run.h"
+
+#include "base/files.h"
+#include "base/memory.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static tiny_run run;
+
+// An image run, and a video run from it.
+static int make(void **state) {
+    (void)state;
+    watch w;
+    tiny_run_make(&run);
+    watched_train_whole(&run, "image", NULL, LM_F32, &w);
+    char *init = lm_format("init=%s/image", run.folder);
+    watched_train_whole(&run, "video", (const char *const[]){"stage=video", init, NULL}, LM_F32, &w);
+    lm_free(init);
+    return 0;
+}
+
+static int clean(void **state) {
+    (void)state;
+    tiny_run_remove(&run);
+    return 0;
+}
+
+static void copy_file(const char *from, const char *to) {
+    lm_error e = {0};
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(lm_file_read(&e, from, 1 << 24, LM_MEDIA, &bytes, &size), LM_OK);
+    FILE *f = fopen(to, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+    lm_free(bytes);
+}
+
+// The image run's weights under another name, in single precision, each times factor, without tensor `without`.
+static void write_init(const char *out, int without, float factor) {
+    const float largest = 65504; // half precision's
+    lm_error e = {0};
+    lm_safetensors *f = tiny_tensors(&run, "image", "model.safetensors");
+    lm_to_store *all = lm_alloc((size_t)lm_safetensors_count(f), sizeof *all);
+    int n = 0;
+    for (int i = 0; i < lm_safetensors_count(f); i++) {
+        const lm_stored *t = lm_safetensors_at(f, i);
+        int64_t count;
+        float *data = floats_of(f, t, &count);
+        for (int64_t k = 0; k < count; k++) data[k] = fminf(fmaxf(data[k] * factor, -largest), largest);
+        all[n] = (lm_to_store){.name = t->name, .rank = t->rank, .data = data};
+        memcpy(all[n].dim, t->dim, sizeof all[n].dim);
+        if (i != without)
+            n++;
+        else
+            lm_free(data);
+    }
+    char *folder = tiny_path(&run, out), *path = tiny_file(&run, out, "model.safetensors"),
+         *config = tiny_file(&run, out, "config.json");
+    char *old = tiny_file(&run, "image", "config.json");
+    assert_int_equal(mkdir(folder, 0777), 0);
+    if (lm_safetensors_write(&e, path, all, n, NULL, NULL, 0) != LM_OK) fail_msg("%s", e.text);
+    copy_file(old, config);
+    for (int i = 0; i < n; i++) lm_free((float *)all[i].data);
+    lm_free(all);
+    lm_free(folder);
+    lm_free(path);
+    lm_free(config);
+    lm_free(old);
+    lm_safetensors_free(&f);
+}
+
+// Every step's loss is not a number: none is taken, each is said, weights and average stay.
+static void test_not_a_number(void **state) {
+    (void)state;
+    write_init("broken", -1, 1e6f); // what flows through such a network overflows
+    char *init = lm_format("init=%s/broken", run.folder);
+    const char *const set[] = {init, "sample_every=0", "validate_every=0", NULL};
+    watch w = {0};
+    watched_train_whole(&run, "nan", set, LM_F32, &w);
+    assert_int_equal(w.skips, TINY_STEPS);
+    lm_safetensors *a = tiny_tensors(&run, "broken", "model.safetensors"),
+                   *b = tiny_tensors(&run, "nan", "checkpoint.safetensors");
+    assert_string_equal(lm_safetensors_metadata(b, "skipped"), "12");
+    for (int i = 0; i < lm_safetensors_count(a); i++) {
+        const lm_stored *x = lm_safetensors_at(a, i);
+        static const char *const sets[] = {"weights", "average"};
+        for (int k = 0; k < 2; k++) {
+            char *name = lm_format("%s/%s", sets[k], x->name);
+            const lm_stored *y = lm_safetensors_find(b, name);
+            assert_non_null(y);
+            assert_int_equal(x->bytes, y->bytes);
+            assert_memory_equal(x->data, y->data, x->bytes);
+            lm_free(name);
+        }
+    }
+    lm_safetensors_free(&a);
+    lm_safetensors_free(&b);
+    lm_free(init);
+}
+
+// The image stage takes a video model's image layers and leaves the inflation out: at rate 0 they come out as they
+// were.
+static void test_image_from_video(void **state) {
+    (void)state;
+    lm_error e = {0};
+    watch w = {0};
+    char *init = lm_format("init=%s/video", run.folder);
+    const char *set[] = {init, "learning_rate=0", NULL};
+    if (watched_train(&e, &run, "image-from-video", set, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    lm_safetensors *a = tiny_tensors(&run, "video", "model.safetensors"),
+                   *b = tiny_tensors(&run, "image-from-video", "model.safetensors");
+    assert_true(lm_safetensors_count(b) > 50 && lm_safetensors_count(b) < lm_safetensors_count(a));
+    for (int i = 0; i < lm_safetensors_count(b); i++) {
+        const lm_stored *x = lm_safetensors_at(b, i), *y = lm_safetensors_find(a, x->name);
+        assert_false(lm_unet_is_inflation(x->name));
+        assert_non_null(y);
+        assert_int_equal(x->bytes, y->bytes);
+        assert_memory_equal(x->data, y->data, x->bytes);
+    }
+    lm_safetensors_free(&a);
+    lm_safetensors_free(&b);
+    lm_free(init);
+}
+
+// Image layers of one run inside the inflation of another.
+static void test_inflation_of_another_run(void **state) {
+    (void)state;
+    lm_error e = {0};
+    watch w = {0};
+    const char *other[] = {"seed=9", NULL};
+    if (watched_train(&e, &run, "other-image", other, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    char *init = lm_format("init=%s/other-image", run.folder), *video = lm_format("inflation=%s/video", run.folder);
+    const char *set[] = {"stage=video", init, video, "learning_rate=0", NULL};
+    if (watched_train(&e, &run, "joined", set, LM_F32, false, &w) != LM_OK) fail_msg("%s", e.text);
+    lm_safetensors *image = tiny_tensors(&run, "other-image", "model.safetensors"),
+                   *inflated = tiny_tensors(&run, "video", "model.safetensors"),
+                   *b = tiny_tensors(&run, "joined", "model.safetensors");
+    int differing = 0;
+    for (int i = 0; i < lm_safetensors_count(b); i++) {
+        const lm_stored *x = lm_safetensors_at(b, i), *v = lm_safetensors_find(inflated, x->name);
+        const lm_stored *from = lm_unet_is_inflation(x->name) ? v : lm_safetensors_find(image, x->name);
+        assert_memory_equal(x->data, from->data, x->bytes);
+        differing += from != v && memcmp(from->data, v->data, x->bytes) != 0;
+    }
+    assert_true(differing > 20);
+    watched_refuse(&run, "x1", (const char *[]){init, video, NULL}, false, LM_USAGE, "inflation is of the video stage");
+    lm_free(video);
+    video = lm_format("inflation=%s/other-image", run.folder);
+    watched_refuse(&run, "x1", (const char *[]){"stage=video", init, video, NULL}, false, LM_MODEL,
+                   "name the folder of a video");
+    lm_safetensors_free(&image);
+    lm_safetensors_free(&inflated);
+    lm_safetensors_free(&b);
+    lm_free(init);
+    lm_free(video);
+}
+
+static void test_wrong_init(void **state) {
+    (void)state;
+    write_init("lacking", 3, 1);
+    char *lacking = lm_format("init=%s/lacking", run.folder), *image = lm_format("init=%s/image", run.folder);
+    char *nowhere = lm_format("init=%s/nowhere", run.folder);
+    watched_refuse(&run, "x1", (const char *[]){lacking, NULL}, false, LM_MODEL, "has no tensor ");
+    watched_refuse(&run, "x1", (const char *[]){"stage=video", lacking, NULL}, false, LM_MODEL, "has no tensor ");
+    watched_refuse(&run, "x1", (const char *[]){nowhere, NULL}, false, LM_MODEL, "nowhere/config.json");
+    char *weights = tiny_file(&run, "lacking", "model.safetensors"),
+         *shorter = tiny_file(&run, "lacking", "config.json");
+    char *other = tiny_path(&run, "net.json"), *text = lm_format("text=%s/data", run.folder);
+    copy_file(other, shorter);
+    assert_int_equal(truncate(weights, 300), 0);
+    watched_refuse(&run, "x1", (const char *[]){lacking, NULL}, false, LM_MODEL, "lacking/model.safetensors");
+    watched_refuse(&run, "x1", (const char *[]){image, text, NULL}, false, LM_MODEL, "data/config.json");
+    lm_free(lacking);
+    lm_free(image);
+    lm_free(nowhere);
+    lm_free(weights);
+    lm_free(shorter);
+    lm_free(other);
+    lm_free(text);
+}
+
+// Weights of another shape: the configuration beside them says more channels.
+static void test_wrong_shape(void **state) {
+    (void)state;
+    write_init("shape", -1, 1);
+    lm_error e = {0};
+    lm_unet_config c;
+    char *config = tiny_file(&run, "shape", "config.json"), *init = lm_format("init=%s/shape", run.folder);
+    assert_int_equal(lm_unet_config_read(&e, config, &c), LM_OK);
+    c.channels[1] = 24;
+    char *json = lm_unet_config_json(&c);
+    FILE *f = fopen(config, "w");
+    assert_non_null(f);
+    fputs(json, f);
+    assert_int_equal(fclose(f), 0);
+    watched_refuse(&run, "x2", (const char *[]){init, NULL}, false, LM_MODEL, "shape/model.safetensors");
+    lm_free(json);
+    lm_free(config);
+    lm_free(init);
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    char *init = lm_format("init=%s/image", run.folder);
+    char *file = lm_format("out=%s/run.yaml/x", run.folder), *data = lm_format("data=%s/text", run.folder);
+    watched_refuse(&run, "x3", NULL, true, LM_MODEL, "start the run without --resume");
+    watched_refuse(&run, "image", NULL, false, LM_USAGE, "holds a checkpoint already");
+    watched_refuse(&run, "image", (const char *[]){"stage=video", init, NULL}, true, LM_MODEL,
+                   "belongs to another stage");
+    watched_refuse(&run, "x3", (const char *[]){file, NULL}, false, LM_MEDIA, "can't make the folder");
+    watched_refuse(&run, "x3", (const char *[]){data, NULL}, false, LM_MEDIA, "");
+    watched_refuse(&run, "x3", (const char *[]){"size=12", NULL}, false, LM_USAGE, "size 12");
+    watched_refuse(&run, "x3", (const char *[]){"stage=video", init, "frames=5", NULL}, false, LM_USAGE,
+                   "takes multiples of 2");
+    lm_free(init);
+    lm_free(file);
+    lm_free(data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_image_from_video),
+        cmocka_unit_test(test_inflation_of_another_run),
+        cmocka_unit_test(test_wrong_init),
+        cmocka_unit_test(test_wrong_shape),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, make, clean);
+}
