@@ -84,9 +84,11 @@ def make_model(a, part):
     model.pop("styles", None)
     with open(os.path.join(folder, "model.json"), "w") as f:
         json.dump(model, f)
-    with open(os.path.join(network, "config.json")) as f:
-        config = json.load(f)
-    return folder, config
+    path = os.path.join(network, "config.json")
+    if not os.path.exists(path):
+        sys.exit(f"{path} is missing; {a.runs} needs a folder for each network: see --help")
+    with open(path) as f:
+        return folder, json.load(f)
 
 
 def check_networks(a):
