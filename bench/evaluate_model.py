@@ -35,7 +35,7 @@ SHEET = ["a rocket, moving from left to right", "a bee, moving from right to lef
 
 def generate(a, name, prompt, seed, frames):
     path = os.path.join(a.work, name + ".npy")
-    command = [a.lumiere, "generate", prompt, "--model", a.model, "--seed", str(seed), "--video-frames", str(frames), "-o", path, "--progress", "none"]
+    command = [a.lumiere, "generate", prompt, "--model", a.model, "--seed", str(seed), "--video-frames", str(frames), "-o", path, "--progress", "none", "--no-upscale", "-q"]
     if a.size:
         command += ["--width", str(a.size), "--height", str(a.size)]
     if a.steps:

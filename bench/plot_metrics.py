@@ -23,7 +23,7 @@ def main():
         sys.exit(__doc__)
     runs = [(a.split("=", 1)[0], read(a.split("=", 1)[1])) for a in sys.argv[2:]]
     total = sum(rows[-1]["seconds"] for _, rows in runs)
-    values = [v for _, rows in runs for r in rows for v in (r["loss"], r["validation_loss"]) if v]
+    values = [v for _, rows in runs for r in rows for v in (r["loss"], r.get("validation_loss")) if v]
     low, high = math.log10(min(values) * 0.95), math.log10(min(max(values), 0.6) * 1.05)
 
     def x(seconds):
@@ -44,8 +44,8 @@ def main():
         line = " ".join(f'{x(start + r["seconds"]):.1f},{y(r["loss"]):.1f}' for r in rows)
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-opacity="0.45"/>')
         for r in rows:
-            if r["validation_loss"]:
-                out.append(f'<circle cx="{x(start + r["seconds"]):.1f}" cy="{y(r["validation_loss"]):.1f}" r="3" fill="{colour}"/>')
+            if r.get("validation_loss"):
+                out.append(f'<circle cx="{x(start + r["seconds"]):.1f}" cy="{y(r.get("validation_loss")):.1f}" r="3" fill="{colour}"/>')
         last = rows[-1]
         out.append(f'<text x="{x(start) + 6:.1f}" y="{TOP - 28 + 14 * (i % 3)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
                    f'{last["seconds"] / 60:.0f} min</text>')
