@@ -47,7 +47,8 @@ def main():
             if r.get("validation_loss"):
                 out.append(f'<circle cx="{x(start + r["seconds"]):.1f}" cy="{y(r.get("validation_loss")):.1f}" r="3" fill="{colour}"/>')
         last = rows[-1]
-        out.append(f'<text x="{x(start) + 6:.1f}" y="{TOP - 28 + 14 * (i % 3)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
+        at = min(x(start) + 6, WIDTH - 210)     # room for the label
+        out.append(f'<text x="{at:.1f}" y="{TOP - 28 + 14 * (i % 3)}" fill="{colour}">{name}: {last["samples"]:.0f} samples, '
                    f'{last["seconds"] / 60:.0f} min</text>')
         if start:
             out.append(f'<line x1="{x(start):.1f}" x2="{x(start):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" stroke="#999" stroke-dasharray="4"/>')
