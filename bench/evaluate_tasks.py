@@ -43,7 +43,7 @@ def lumiere(a, name, *arguments):
     path = os.path.join(a.work, name + ".npy")
     command = [a.lumiere, *arguments, "--model", a.model, "-o", path, "--progress", "none", "-q", "-W", str(a.size), "-H", str(a.size)]
     if arguments[0] == "generate":
-        command += ["--no-upscale"] if a.no_upscale else []
+        command += ["--no-upscale"]
     if a.steps:
         command += ["--steps", str(a.steps)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -239,7 +239,6 @@ def main():
     if not a.size:
         with open(os.path.join(a.model, "model.json")) as f:
             a.size = int(json.load(f).get("defaults", {}).get("width", 64))
-    a.no_upscale = "--no-upscale" in subprocess.run([a.lumiere, "help", "generate"], capture_output=True, text=True, check=True).stdout
     evaluate(a, ROWS, [make_input(a, k) for k in a.keys.split(",")])
 
 
