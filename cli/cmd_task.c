@@ -11,7 +11,7 @@ typedef struct settings {
     making_settings making;
     const char *input, *mask, *box, *pad, *fit, *background, *input_hash, *mask_hash;
     double feather, strength;
-    bool no_composite;
+    bool no_composite, strength_given;
 } settings;
 
 #define AT(member) offsetof(settings, member)
@@ -36,10 +36,14 @@ static const option_row edge_rows[] = {
     {.name = NULL},
 };
 
+static const option_row held_rows[] = {
+    {"strength", 0, OPTION_NUMBER, AT(strength), "S",
+     "how far to go from the picture, held: 0 (still) to 1 (from noise alone; default: 0.7); takes S of the steps", 0,
+     1, AT(strength_given)},
+    {.name = NULL},
+};
 static const option_row animate_rows[] = {
-    OPTION_SHARED(input_rows),
-    OPTION_SHARED(composite_rows),
-    OPTION_SHARED(making_rows),
+    OPTION_SHARED(held_rows), OPTION_SHARED(input_rows), OPTION_SHARED(composite_rows), OPTION_SHARED(making_rows),
     {.name = NULL},
 };
 static const option_row masked_rows[] = {
@@ -51,6 +55,11 @@ static const option_row masked_rows[] = {
     OPTION_SHARED(making_rows),
     {.name = NULL},
 };
+static const option_row cinemagraph_rows[] = {
+    OPTION_SHARED(held_rows),
+    OPTION_SHARED(masked_rows),
+    {.name = NULL},
+};
 static const option_row outpaint_rows[] = {
     {"pad", 0, OPTION_TEXT, AT(pad), "L,T,R,B", "how far to go beyond each side, in pixels of the input", 0, 0, 0},
     OPTION_SHARED(edge_rows),
@@ -60,7 +69,8 @@ static const option_row outpaint_rows[] = {
 };
 static const option_row edit_rows[] = {
     {"strength", 0, OPTION_NUMBER, AT(strength), "S",
-     "how far to go from the input: 0 (the input itself) to 1 (default: 0.6); takes S of the steps", 0, 1, 0},
+     "how far to go from the input: 0 (the input itself) to 1 (default: 0.6); takes S of the steps", 0, 1,
+     AT(strength_given)},
     OPTION_SHARED(input_rows),
     OPTION_SHARED(making_rows),
     {.name = NULL},
@@ -138,6 +148,7 @@ static int fill_task(const settings *s, inputs *in, lumiere_task_options *o) {
     o->background_given = true;
     o->feather = s->feather;
     o->strength = s->strength;
+    o->strength_set = s->strength_given;
     o->no_composite = s->no_composite;
     if (code == GO_ON && s->box) {
         code = parse_four("box", s->box, numbers);
@@ -182,7 +193,7 @@ static json_t *recipe_members(const settings *s) {
 }
 
 static int run_task(const command *c, lumiere_task task, int argc, char **argv) {
-    settings s = {.making = MAKING_DEFAULTS, .strength = 0.6};
+    settings s = {.making = MAKING_DEFAULTS};
     inputs in = {.s = &s};
     making m = {.settings = &s.making, .o = {.task = task}, .read_inputs = read_inputs, .user = &in};
     const char *arguments[2];
@@ -213,6 +224,7 @@ static int run_task(const command *c, lumiere_task task, int argc, char **argv) 
 TASK(animate, ANIMATE, "IMAGE PROMPT", "Lets a picture move: it is the first frame.", KEPT, animate_rows);
 TASK(inpaint, INPAINT, "CLIP PROMPT", "Makes a part of a clip anew, by a mask or box.", KEPT, masked_rows);
 TASK(outpaint, OUTPAINT, "CLIP PROMPT", "Makes what lies around a clip.", KEPT, outpaint_rows);
-TASK(cinemagraph, CINEMAGRAPH, "IMAGE PROMPT", "Lets a part of a picture move, by a mask or box.", KEPT, masked_rows);
+TASK(cinemagraph, CINEMAGRAPH, "IMAGE PROMPT", "Lets a part of a picture move, by a mask or box.", KEPT,
+     cinemagraph_rows);
 TASK(edit, EDIT, "CLIP PROMPT", "Makes a clip again, nearer to another prompt.",
      "SDEdit: the clip is made noisy, the more so the greater the strength, and denoised by the prompt.", edit_rows);

@@ -80,11 +80,13 @@ typedef struct task {
     lm_given_options given_options; // zeros when o->input is NULL
     lm_given given;                 // empty until task_fit; and for text to video
     bool enlarges;                  // the model's super-resolution network follows
+    double strength;                // noise level of the input that sampling starts from; 1: from noise alone
 } task;
 lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out);
 lm_status task_fit(lm_error *e, task *t);
 void task_free(task *t);
-int task_steps(const task *t); // that are computed: fewer than r.steps when an edit starts late
+int task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
+bool task_starts_from_input(const task *t); // made noisy
 
 // Ends a public call: the context holds e's message from now on, or none.
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);

@@ -43,7 +43,7 @@ uint64_t task_buffer_bytes(const lumiere_model *m, const task *t) {
     uint64_t windows = r->loop ? 2 * window : r->windows.count > 1 ? window : 0;
     return run_buffer_bytes(m, r->sample_frames > r->run_frames ? r->sample_frames : r->run_frames, r->run_width,
                             r->run_height) +
-           (t->o->input ? 4 * pixels : 0) + windows;
+           (t->o->input ? 4 * pixels + (uint64_t)r->run_width * (uint64_t)r->run_height * 4 * sizeof(float) : 0) + windows;
 }
 
 lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t) {

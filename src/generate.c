@@ -30,6 +30,7 @@ typedef struct generation {
     float *x, *unguided;      // the noisy clip; [window_count]
     float *window, *window_v; // of a ring: what the network sees and answers; of a long clip: the answer
     float *condition;         // [run_frames, run_height, run_width, 4], NULL when the network takes none
+    float *frame_condition;   // [run_height, run_width, 4], where a part of the clip is given
     int condition_at;         // the frame for which the plan's condition begins; -1: it holds none yet
     int step;                 // of the sampler, from 0
     lumiere_clip preview;
@@ -49,6 +50,11 @@ static lm_status encode(lm_error *e, lumiere_model *m, const char *text, text_in
     return lm_text_encode(e, m->text, text, out->states, out->mask, NULL);
 }
 
+// Whether the network is given a part of the clip.
+static bool has_given(const generation *g) {
+    return g->t->given.made && g->t->o->task != LUMIERE_EDIT;
+}
+
 static lm_status allocate(lm_error *e, generation *g) {
     const request *r = g->r;
     g->per_frame = (int64_t)r->run_height * r->run_width * 3;
@@ -62,7 +68,9 @@ static lm_status allocate(lm_error *e, generation *g) {
     if (r->loop) g->window = lm_alloc(window, sizeof(float));
     if (parts) g->window_v = lm_alloc(window, sizeof(float));
     if (channels) g->condition = lm_alloc_zero(window / 3 * channels, sizeof(float));
-    if (!g->x || !g->unguided || (r->loop && !g->window) || (parts && !g->window_v) || (channels && !g->condition))
+    if (has_given(g)) g->frame_condition = lm_alloc((size_t)g->per_frame / 3 * 4, sizeof(float));
+    if (!g->x || !g->unguided || (r->loop && !g->window) || (parts && !g->window_v) || (channels && !g->condition) ||
+        (has_given(g) && !g->frame_condition))
         return lm_fail_memory(e, (double)task_buffer_bytes(g->m, g->t), "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
         LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &g->preview.clip));
@@ -73,18 +81,13 @@ static lm_status allocate(lm_error *e, generation *g) {
 
 // All that sampling needs.
 static void free_buffers(generation *g) {
-    float **buffers[] = {&g->with.states, &g->without.states, &g->x,        &g->unguided,
-                         &g->window,      &g->window_v,       &g->condition};
+    float **buffers[] = {&g->with.states, &g->without.states, &g->x,         &g->unguided,
+                         &g->window,      &g->window_v,       &g->condition, &g->frame_condition};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         lm_free(*buffers[i]);
         *buffers[i] = NULL;
     }
     lm_clip_free(&g->preview.clip);
-}
-
-// Whether the network is given a part of the clip.
-static bool has_given(const generation *g) {
-    return g->t->given.made && g->t->o->task != LUMIERE_EDIT;
 }
 
 // The condition of the window that begins at a frame: zeros, but for what is given of it.
@@ -139,8 +142,7 @@ static lm_status denoise_long(lm_error *e, generation *g, const float *x, float 
     return LM_OK;
 }
 
-static lm_status denoise(lm_error *e, void *user, const float *x, double t, float *v) {
-    generation *g = user;
+static lm_status denoise_clip(lm_error *e, generation *g, const float *x, double t, float *v) {
     const request *r = g->r;
     if (r->windows.count > 1) return denoise_long(e, g, x, (float)t, v);
     if (!r->loop) return denoise_window(e, g, 0, x, (float)t, v);
@@ -148,6 +150,21 @@ static lm_status denoise(lm_error *e, void *user, const float *x, double t, floa
     lm_loop_cut(x, r->sample_frames, g->per_frame, first, r->run_frames, g->window);
     LM_TRY(denoise_window(e, g, first, g->window, (float)t, g->window_v));
     lm_loop_join(g->window_v, r->sample_frames, g->per_frame, first, v);
+    return LM_OK;
+}
+
+// In all steps but the last, whose prediction is what comes out, the given part takes its known values: so the network
+// finds it in the noisy clip too, and fits to it what it makes beside it.
+static lm_status denoise(lm_error *e, void *user, const float *x, double t, float *v) {
+    generation *g = user;
+    const request *r = g->r;
+    LM_TRY(denoise_clip(e, g, x, t, v));
+    if (!has_given(g) || g->step + 1 >= task_steps(g->t)) return LM_OK;
+    float *condition = g->frame_condition;
+    for (int f = 0; f < r->sample_frames; f++) {
+        lm_given_condition(&g->t->given, f, r->run_width, r->run_height, condition);
+        lm_keep_given(lm_level_at(t), condition, x + f * g->per_frame, g->per_frame / 3, v + f * g->per_frame);
+    }
     return LM_OK;
 }
 
@@ -179,11 +196,12 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
     return g->o->progress(g->o->user, step, steps + g->later, left, preview);
 }
 
-// The clip that sampling starts from: noise, or for an edit the input at the noise level t (SDEdit, arXiv 2108.01073).
+// The clip that sampling starts from: noise, or the input at the noise level t (SDEdit, arXiv 2108.01073); so a held
+// picture's colours and shapes are in every frame from the beginning, as by FrameInit (arXiv 2402.04324, section 3.3).
 static void fill_start(generation *g, double t) {
     const request *r = g->r;
     lm_noise_fill(g->x, r->sample_frames, g->per_frame, r->seed, r->clip, 0);
-    if (g->t->o->task != LUMIERE_EDIT) return;
+    if (!task_starts_from_input(g->t)) return;
     const lm_level level = lm_level_at(t);
     const float alpha = (float)level.alpha, sigma = (float)level.sigma;
     float *clean = g->unguided; // free until the first evaluation
@@ -196,11 +214,10 @@ static void fill_start(generation *g, double t) {
 
 static lm_status sample(lm_error *e, generation *g) {
     const request *r = g->r;
-    bool edit = g->t->o->task == LUMIERE_EDIT;
     const lm_sampler sampler = {
         .kind = r->sampler == LUMIERE_DDIM ? LM_SAMPLER_DDIM : LM_SAMPLER_DPMPP_2M,
         .steps = task_steps(g->t),
-        .t_start = edit ? fmin(g->t->o->strength, LM_NOISIEST_TIME) : LM_NOISIEST_TIME,
+        .t_start = fmin(g->t->strength, LM_NOISIEST_TIME),
         .clamp = 1,
         .dynamic_threshold = r->dynamic_threshold,
         .denoise = denoise,
@@ -209,7 +226,7 @@ static lm_status sample(lm_error *e, generation *g) {
     };
     g->started = lm_seconds();
     fill_start(g, sampler.t_start);
-    if (sampler.steps == 0) return LM_OK; // an edit of no strength: the input as it is
+    if (sampler.steps == 0) return LM_OK; // of no strength: the input as it is
     return lm_sample(e, &sampler, g->x, g->count);
 }
 

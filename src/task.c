@@ -81,6 +81,12 @@ static lm_status check_options(lm_error *e, const lumiere_model *m, const lumier
     return LM_OK;
 }
 
+static double resolve_strength(const lumiere_task_options *o) {
+    static const double defaults[TASKS] = {1, 0.7, 1, 1, 0.7, 0.6};
+    bool given = o->strength_set || o->strength > 0;
+    return defaults[o->task] < 1 && given ? o->strength : defaults[o->task];
+}
+
 static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *t) {
     lumiere_enlargement asked = t->o->generate.enlarge;
     if ((unsigned)asked > LUMIERE_ENLARGE_NOT) return lm_fail(e, LM_USAGE, "enlargement %d is not known", (int)asked);
@@ -93,6 +99,7 @@ static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *
 lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out) {
     *out = (task){.o = o};
     LM_TRY(check_options(e, m, o));
+    out->strength = resolve_strength(o);
     LM_TRY(request_resolve(e, m, &o->generate, &out->r));
     LM_TRY(resolve_enlargement(e, m, out));
     if (!o->input) return LM_OK;
@@ -115,8 +122,11 @@ void task_free(task *t) {
 }
 
 int task_steps(const task *t) {
-    if (t->o->task != LUMIERE_EDIT) return t->r.steps;
-    return (int)ceil(t->r.steps * t->o->strength - 1e-9);
+    return (int)ceil(t->r.steps * t->strength - 1e-9);
+}
+
+bool task_starts_from_input(const task *t) {
+    return t->o->task == LUMIERE_ANIMATE || t->o->task == LUMIERE_CINEMAGRAPH || t->o->task == LUMIERE_EDIT;
 }
 
 static int set_numbers(json_t *recipe, const char *key, int a, int b, int c, int d) {
@@ -141,7 +151,7 @@ bool task_describe(const task *t, json_t *recipe) {
     if (o->mask) failed |= set_clip(recipe, "mask_hash", o->mask);
     if (o->box) failed |= set_numbers(recipe, "box", o->box->x, o->box->y, o->box->width, o->box->height);
     if (o->task == LUMIERE_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
-    if (o->task == LUMIERE_EDIT) failed |= json_object_set_new(recipe, "strength", json_real(o->strength));
+    if (task_starts_from_input(t)) failed |= json_object_set_new(recipe, "strength", json_real(t->strength));
     if (o->feather > 0) failed |= json_object_set_new(recipe, "feather", json_real(o->feather));
     if (fits[o->fit]) failed |= json_object_set_new(recipe, "fit", json_string(fits[o->fit]));
     if (o->no_composite) failed |= json_object_set_new(recipe, "no_composite", json_true());

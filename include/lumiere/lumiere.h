@@ -163,7 +163,10 @@ typedef struct lumiere_task_options {
     const lumiere_box *box;    // in place of a mask, in pixels of the input
     lumiere_sides pad;         // outpaint: pixels of the input
     double feather;            // pixels of the input over which what is kept blends into what is made
-    double strength;           // edit: 0 (the input, exactly) to 1 (from noise alone); steps become steps x strength
+    // How noisy the input is that sampling starts from: 0 (the input, exactly) to 1 (noise alone); steps become steps x
+    // strength. For edit (0.6 unless set or above 0), and for animate and cinemagraph (0.7), whose input is held.
+    double strength;
+    bool strength_set;
     lumiere_fit fit;
     bool no_composite;     // show what the network made of the kept part too, rather than the kept part itself
     bool background_given; // otherwise white

@@ -6,6 +6,12 @@ void lm_guide(float *v, const float *u, int64_t n, float scale) {
     for (int64_t i = 0; i < n; i++) v[i] = u[i] + scale * (v[i] - u[i]);
 }
 
+void lm_keep_given(lm_level l, const float *condition, const float *x, int64_t pixels, float *v) {
+    const float alpha = (float)l.alpha, sigma = (float)l.sigma;
+    for (int64_t i = 0; i < pixels; i++, condition += 4)
+        for (int c = 0; c < 3 && condition[3] == 1; c++) v[3 * i + c] = (alpha * x[3 * i + c] - condition[c]) / sigma;
+}
+
 void lm_clamp(float *x0, int64_t n, float bound) {
     for (int64_t i = 0; i < n; i++) x0[i] = x0[i] < -bound ? -bound : x0[i] > bound ? bound : x0[i];
 }

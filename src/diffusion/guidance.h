@@ -1,10 +1,16 @@
-// What is done to a prediction before a sampler uses it: classifier-free guidance on v, thresholding on x0.
+// What is done to a prediction before a sampler uses it: classifier-free guidance and what is known, on v, thresholding
+// on x0.
 #pragma once
-#include <stdint.h>
+#include "diffusion/schedule.h"
 
 // Classifier-free guidance (Ho & Salimans, arXiv 2207.12598): v = u + scale (v - u), in place, where v was predicted
 // with the prompt and u without it. scale 1 leaves v, 0 gives u.
 void lm_guide(float *v, const float *u, int64_t n, float scale);
+
+// What is known replaces what was predicted (the null-space condition of Wang et al., arXiv 2212.00490, equation 13,
+// with a mask as the operator): where condition [pixels,4] has a mask of 1, v [pixels,3] becomes the one for which
+// x0 = alpha x - sigma v is the condition's value. l.sigma above 0.
+void lm_keep_given(lm_level l, const float *condition, const float *x, int64_t pixels, float *v);
 
 // Static thresholding: x0 into [-bound, bound].
 void lm_clamp(float *x0, int64_t n, float bound);

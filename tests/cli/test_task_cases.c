@@ -89,6 +89,7 @@ static void draw_options(lumiere_task_options *o, lumiere_box *box, lumiere_clip
     o->fit = (lumiere_fit)between(0, 3);
     o->feather = chance(2) ? between(0, 60) / 4.0 : 0;
     o->strength = between(0, 4) / 4.0;
+    o->strength_set = chance(2);
     o->no_composite = chance(4);
     o->background_given = chance(2);
     if (o->task == LUMIERE_OUTPAINT)

@@ -131,6 +131,7 @@ static void edits_start_from_the_input(void **state) {
     (void)state;
     lumiere_clip *input = make_input(6, FRAMES, WIDTH, HEIGHT);
     lumiere_task_options o = options_for(LUMIERE_EDIT, input);
+    o.strength_set = true;
     lumiere_clip *same = run(&o);
     assert_memory_equal(lumiere_clip_data(same), lumiere_clip_data(input), BYTES);
     lumiere_clip_free(&same);
@@ -159,6 +160,65 @@ static void edits_start_from_the_input(void **state) {
     assert_in_range(distance[0], 1, distance[1] / 4);
     lumiere_clip_free(&near);
     lumiere_clip_free(&far);
+    lumiere_clip_free(&input);
+}
+
+static double mean_distance(const lumiere_clip *a, const lumiere_clip *b, lumiere_task task, bool given) {
+    double sum = 0;
+    int n = 0;
+    for (int i = 0; i < FRAMES * PIXELS; i++) {
+        bool is_given = task == LUMIERE_ANIMATE ? i < PIXELS : !in_box(i);
+        for (int c = 0; c < 3 && is_given == given; c++, n++)
+            sum += abs(lumiere_clip_data(a)[3 * i + c] - lumiere_clip_data(b)[3 * i + c]);
+    }
+    return sum / n;
+}
+
+// While sampling, the given part of the noisy clip holds what is given: in the last step a network with any weights
+// finds it there under little noise. 84 is the mean distance of two inputs' random bytes.
+static void the_network_finds_what_is_given_in_the_noisy_clip(void **state) {
+    (void)state;
+    lumiere_clip *input = make_input(12, FRAMES, WIDTH, HEIGHT);
+    for (int i = 0; i < 2; i++) {
+        const lumiere_task task = i ? LUMIERE_INPAINT : LUMIERE_ANIMATE;
+        lumiere_task_options o = options_for(task, input);
+        o.no_composite = true;
+        o.generate.steps = 20;
+        o.strength = 1; // from noise
+        lumiere_clip *a = run(&o);
+        double given = mean_distance(a, input, task, true), made = mean_distance(a, input, task, false);
+        if (!(given > 0 && given < 20 && made > 60)) fail_msg("distances %g (given) and %g", given, made);
+        lumiere_clip_free(&a);
+    }
+    lumiere_clip_free(&input);
+}
+
+// The later frames of an animated picture begin as that picture under noise: the less of it, the nearer they stay.
+static void pictures_move_as_far_as_the_strength_lets_them(void **state) {
+    (void)state;
+    static const double strengths[] = {0, 0.05, 0.5, 1};
+    lumiere_clip *input = make_input(13, 1, WIDTH, HEIGHT), *still = NULL;
+    lumiere_task_options o = options_for(LUMIERE_ANIMATE, input);
+    lumiere_estimate e;
+    o.generate.steps = 20;
+    assert_int_equal(lumiere_task_estimate(context, model, &o, &e), LUMIERE_OK);
+    assert_int_equal(e.steps, 14); // 0.7 of them
+    o.strength_set = true;
+    double last = -1;
+    for (int i = 0; i < 4; i++) {
+        o.strength = strengths[i];
+        assert_int_equal(lumiere_task_estimate(context, model, &o, &e), LUMIERE_OK);
+        assert_int_equal(e.steps, (int)(20 * strengths[i]));
+        lumiere_clip *a = run(&o);
+        for (int f = 0; f < FRAMES && i == 0; f++)
+            assert_memory_equal(lumiere_clip_data(a) + f * PIXELS * 3, lumiere_clip_data(input), PIXELS * 3);
+        if (i == 0) still = a;
+        double distance = mean_distance(a, still, LUMIERE_ANIMATE, false);
+        if (!(distance > last)) fail_msg("strength %g: %g, not above %g", strengths[i], distance, last);
+        last = distance;
+        if (i) lumiere_clip_free(&a);
+    }
+    lumiere_clip_free(&still);
     lumiere_clip_free(&input);
 }
 
@@ -333,6 +393,8 @@ int main(void) {
         cmocka_unit_test(cinemagraphs_hold_the_picture),
         cmocka_unit_test(outpainting_keeps_the_middle),
         cmocka_unit_test(edits_start_from_the_input),
+        cmocka_unit_test(the_network_finds_what_is_given_in_the_noisy_clip),
+        cmocka_unit_test(pictures_move_as_far_as_the_strength_lets_them),
         cmocka_unit_test(empty_masks_give_the_input_and_full_ones_text_to_video),
         cmocka_unit_test(loops_take_any_length_and_task),
         cmocka_unit_test(callbacks_see_steps_and_stop_them),

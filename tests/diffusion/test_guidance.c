@@ -27,6 +27,23 @@ static void guidance_goes_from_u_through_v(void **state) {
     assert_true(same[0] == u[0] && same[1] == u[1] && same[2] == u[2]);
 }
 
+static void what_is_given_replaces_the_prediction(void **state) {
+    (void)state;
+    const float condition[3][4] = {{0.5f, -1, 0.25f, 1}, {0.5f, 0.5f, 0.5f, 0}, {0, 1, -0.5f, 1}};
+    const float x[9] = {1, 2, -1, 0.5f, 0, 3, -2, 0.75f, 1};
+    float v[9], x0[9];
+    for (int i = 0; i < 9; i++) v[i] = 0.1f * (float)i;
+    const lm_level l = lm_level_at(0.3);
+    lm_keep_given(l, condition[0], x, 3, v);
+    lm_v_to_x0(l, x, v, 9, x0);
+    for (int i = 0; i < 9; i++) {
+        if (condition[i / 3][3] == 1)
+            assert_true(fabsf(x0[i] - condition[i / 3][i % 3]) < 1e-6f);
+        else
+            assert_true(v[i] == 0.1f * (float)i);
+    }
+}
+
 static void clamp_bounds_both_sides(void **state) {
     (void)state;
     float x[4] = {-3, -0.5f, 0.75f, 1.25f};
@@ -61,9 +78,8 @@ static void dynamic_threshold_is_imagens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(guidance_goes_from_u_through_v),
-        cmocka_unit_test(clamp_bounds_both_sides),
-        cmocka_unit_test(percentiles_are_numpys),
+        cmocka_unit_test(guidance_goes_from_u_through_v), cmocka_unit_test(what_is_given_replaces_the_prediction),
+        cmocka_unit_test(clamp_bounds_both_sides),        cmocka_unit_test(percentiles_are_numpys),
         cmocka_unit_test(dynamic_threshold_is_imagens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
