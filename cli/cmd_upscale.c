@@ -27,7 +27,7 @@ static const option_row rows[] = {
     {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: 0)", 0, 0, 0},
     {"steps", 0, OPTION_INT, AT(steps), "N", "sampling steps (default: the model's, or 8)", 1, 1000, 0},
     {"noise-level", 0, OPTION_NUMBER, AT(noise_level), "X",
-     "of the noise added to the input: more lets more be made up (default: the model's, or 0.1)", 0, 0.4,
+     "of the noise added to the input: more lets more be repaired and made up (default: the model's, or 0)", 0, 0.1,
      AT(noise_given)},
     {"window", 0, OPTION_INT, AT(window), "N", "frames that the network sees at once (default: 16)", 1, 4096, 0},
     {"overlap", 0, OPTION_INT, AT(overlap), "N", "frames that windows share (default: 2)", 0, 4095, AT(overlap_given)},

@@ -23,7 +23,7 @@ static lm_status open_upscaler(lm_error *e, lumiere_model *m, const char *folder
     if (lm_unet_is_ssr(&u->config)) return LM_OK;
     return lm_fail(e, LM_MODEL,
                    "%s/config.json is not a super-resolution network: 3 channels in, out and as condition, "
-                   "noise_level_cond, video and no temporal_down are needed",
+                   "noise_level_cond, residual_scale, video and no temporal_down are needed",
                    folder);
 }
 

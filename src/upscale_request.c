@@ -10,7 +10,7 @@
 #include <string.h>
 
 enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2 };
-static const double most_level = 0.4; // what training sees
+static const double most_level = 0.1; // what training sees
 
 void upscaler_free(upscaler **u, lm_device *d) {
     if (!*u) return;
@@ -73,7 +73,7 @@ static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lum
         return lm_fail(e, LM_USAGE, "steps is %.10g; it must be a whole number from 1 to %d", steps, MAX_STEPS);
     r->steps = (int)steps;
     bool given = o->noise_level != 0 || o->noise_level_set;
-    r->noise_level = given ? o->noise_level : lm_model_folder_default(m->folder, "upscale_noise", 0.1);
+    r->noise_level = given ? o->noise_level : lm_model_folder_default(m->folder, "upscale_noise", 0);
     if (!(r->noise_level >= 0 && r->noise_level <= most_level))
         return lm_fail(e, LM_USAGE, "the noise level is %g; it must be from 0 to %g", r->noise_level, most_level);
     return LM_OK;
@@ -120,7 +120,7 @@ uint64_t upscale_buffer_bytes(const upscale_request *r, int threads) {
     uint64_t noisy = (uint64_t)r->frames * pixels * rgb;
     uint64_t sum_and_condition = 2 * (uint64_t)r->grid.time.window * pixels * rgb;
     uint64_t tile = (uint64_t)lm_grid_floats(&r->grid) * sizeof(float);
-    uint64_t low = (uint64_t)threads * (pixels / (LM_ENLARGEMENT * LM_ENLARGEMENT) + (uint64_t)r->run_width) * rgb;
+    uint64_t low = (uint64_t)threads * 2 * (pixels / (LM_ENLARGEMENT * LM_ENLARGEMENT)) * rgb;
     uint64_t made = (uint64_t)r->frames * (uint64_t)r->width * (uint64_t)r->height * 3;
     return noisy + sum_and_condition + tile + low + made;
 }

@@ -10,6 +10,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { NOISE_STEP = 1 }; // of the noise's key; the base network's is 0
@@ -21,9 +22,9 @@ typedef struct run {
     const upscale_watch *watch;
     lm_pool *pool;
     int64_t frame;       // floats of a frame as computed
-    float *x;            // [frames, frame]: noisy clip
+    float *x;            // [frames, frame]: noisy residual
     float *sum;          // [window, frame]: predictions of frames that more windows may hold, from frame sum_at on
-    float *cond;         // [window, frame]: enlarged input with its noise, from frame cond_at on
+    float *cond;         // [window, frame]: input with its noise, enlarged, from frame cond_at on
     float *tile;         // of the network
     float *scratch;      // one piece for each thread
     int64_t piece;       // floats of a piece
@@ -36,7 +37,7 @@ typedef struct run {
 static lm_status allocate(lm_error *e, run *u, int threads) {
     const upscale_request *r = u->r;
     u->frame = (int64_t)r->run_width * r->run_height * 3;
-    u->piece = u->frame / (LM_ENLARGEMENT * LM_ENLARGEMENT) + (int64_t)r->run_width * 3;
+    u->piece = 2 * (u->frame / (LM_ENLARGEMENT * LM_ENLARGEMENT));
     size_t window = (size_t)r->grid.time.window * (size_t)u->frame;
     u->x = lm_alloc_aligned((size_t)r->frames * (size_t)u->frame * sizeof(float));
     u->sum = lm_alloc_zero(window, sizeof(float));
@@ -87,26 +88,25 @@ static void make_cond(void *user, int64_t i, int thread) {
     const run *u = user;
     const upscale_request *r = u->r;
     int width = r->run_width / LM_ENLARGEMENT, height = r->run_height / LM_ENLARGEMENT, frame = u->cond_at + (int)i;
-    int64_t line = (int64_t)r->run_width * 3;
-    float *row = u->scratch + u->piece * thread, *low = row + line, *cond = u->cond + i * u->frame;
-    const lm_level level = lm_level_at(r->noise_level);
+    int64_t n = (int64_t)width * height * 3;
+    float *low = u->scratch + u->piece * thread, *noise = low + n;
     load_low(u, frame, low);
-    if (r->noise_level > 0) lm_random_normal(cond, u->frame, r->seed, LM_FOR_LOW, r->clip, (uint32_t)frame, NOISE_STEP);
-    for (int y = 0; y < r->run_height; y++, cond += line) {
-        lm_enlarge(low, height, width, y, 0, 1, r->run_width, row);
-        if (r->noise_level > 0) lm_add_noise(level, cond, line, row);
-        memcpy(cond, row, (size_t)line * sizeof *row);
+    if (r->noise_level > 0) {
+        lm_random_normal(noise, n, r->seed, LM_FOR_LOW, r->clip, (uint32_t)frame, NOISE_STEP);
+        lm_add_noise(lm_level_at(r->noise_level), noise, n, low);
     }
+    lm_enlarge(low, height, width, 0, 0, r->run_height, r->run_width, u->cond + i * u->frame);
 }
 
-// Bytes of the frames and pixels that were asked for, of clean frames that begin at first.
+// Bytes of the frames and pixels that were asked for, of clean frames that begin at first; out of range is clamped.
 static void store_frames(run *u, const float *x0, int first, int frames) {
     const lm_clip *out = &u->out->clip;
     uint8_t *to = out->data + (int64_t)first * out->width * out->height * 3;
     for (int f = 0; f < frames; f++)
         for (int y = 0; y < out->height; y++) {
             const float *row = x0 + f * u->frame + (int64_t)y * u->r->run_width * 3;
-            for (int i = 0; i < 3 * out->width; i++) *to++ = (uint8_t)((row[i] + 1) * 127.5f + 0.5f); // within [-1,1]
+            for (int i = 0; i < 3 * out->width; i++)
+                *to++ = (uint8_t)((fminf(fmaxf(row[i], -1), 1) + 1) * 127.5f + 0.5f);
         }
 }
 
@@ -123,12 +123,17 @@ static lm_status finish_frames(lm_error *e, run *u, int end) {
     double t = lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps),
            next = lm_step_time(LM_NOISIEST_TIME, 0, u->step + 1, r->steps);
     lm_grid_divide(&r->grid, u->sum, u->sum_at, frames);
-    if (!lm_ddim_step(t, next, 1, u->x + u->sum_at * u->frame, u->sum, frames * u->frame))
+    if (!lm_ddim_step(t, next, INFINITY, u->x + u->sum_at * u->frame, u->sum, frames * u->frame))
         return lm_fail(e, LM_FAILED,
                        "the super-resolution network's output is not a number in step %d of %d; the weights may be "
                        "damaged, or fp32 precision may help",
                        u->step + 1, r->steps);
-    if (preview_due(u) || u->step + 1 == r->steps) store_frames(u, u->sum, u->sum_at, frames);
+    if (preview_due(u) || u->step + 1 == r->steps) {
+        const float *cond = u->cond + (u->sum_at - u->cond_at) * u->frame; // of the last window that held them
+        lm_from_residual(cond, lm_level_at(r->noise_level).alpha, u->m->ssr->config.residual_scale, frames * u->frame,
+                         u->sum);
+        store_frames(u, u->sum, u->sum_at, frames);
+    }
     size_t kept = (size_t)((r->grid.time.window - frames) * u->frame);
     memmove(u->sum, u->sum + frames * u->frame, kept * sizeof *u->sum);
     memset(u->sum + kept, 0, (size_t)(frames * u->frame) * sizeof *u->sum);

@@ -46,3 +46,13 @@ void lm_add_noise(lm_level level, const float *noise, int64_t n, float *x) {
     const float alpha = (float)level.alpha, sigma = (float)level.sigma;
     for (int64_t i = 0; i < n; i++) x[i] = alpha * x[i] + sigma * noise[i];
 }
+
+void lm_to_residual(const float *cond, double alpha, double scale, int64_t n, float *x) {
+    const float a = (float)(1 / alpha), s = (float)scale;
+    for (int64_t i = 0; i < n; i++) x[i] = s * (x[i] - a * cond[i]);
+}
+
+void lm_from_residual(const float *cond, double alpha, double scale, int64_t n, float *x) {
+    const float a = (float)(1 / alpha), s = (float)(1 / scale);
+    for (int64_t i = 0; i < n; i++) x[i] = a * cond[i] + s * x[i];
+}

@@ -1,6 +1,8 @@
-// What joins super-resolution to the network before it: the clip that is given is enlarged fourfold and gets some
-// noise, of a level that the network is told (noise conditioning augmentation: Ho et al., arXiv 2106.15282, section 4).
-// Pictures are [height, width, 3] floats.
+// What joins super-resolution to the network before it: the clip that is given gets some noise, of a level that the
+// network is told (noise conditioning augmentation: Ho et al., arXiv 2106.15282, section 4), and is enlarged fourfold.
+// That is the condition. What is diffused is the residual, residual_scale (clip - enlarged clip) (residual prediction:
+// Li et al., arXiv 2104.14951, section 3.3): the network has only to add what enlarging lacks, and 0 is plain
+// enlarging. Pictures are [height, width, 3] floats.
 #pragma once
 #include "diffusion/schedule.h"
 
@@ -13,3 +15,7 @@ void lm_reduce(const float *in, int height, int width, float *out);
 void lm_enlarge(const float *in, int height, int width, int top, int left, int rows, int columns, float *out);
 // x = alpha x + sigma noise, n floats in place.
 void lm_add_noise(lm_level level, const float *noise, int64_t n, float *x);
+// Between n floats of a clip and its residual to the condition cond = alpha enlarged: scale (x - cond / alpha), and
+// back. In place.
+void lm_to_residual(const float *cond, double alpha, double scale, int64_t n, float *x);
+void lm_from_residual(const float *cond, double alpha, double scale, int64_t n, float *x);

@@ -13,6 +13,7 @@ typedef struct lm_unet_config {
     bool attention[LM_MAX_LEVELS];
     int head_dim, groups, text_width, embed_width;
     bool noise_level_cond;
+    int residual_scale; // super-resolution: what is diffused is this times the clip's difference to cond; else 0
     bool video, temporal_down[LM_MAX_LEVELS];
     int temporal_attention_blocks, max_frames;
 } lm_unet_config;

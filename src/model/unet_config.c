@@ -33,6 +33,7 @@ lm_unet_config lm_unet_config_ssr(void) {
     memset(c.attention, 0, sizeof c.attention);
     memset(c.temporal_down, 0, sizeof c.temporal_down);
     c.noise_level_cond = c.video = true;
+    c.residual_scale = 8;
     c.temporal_attention_blocks = 1;
     c.max_frames = 16;
     return c;
@@ -40,7 +41,7 @@ lm_unet_config lm_unet_config_ssr(void) {
 
 bool lm_unet_is_ssr(const lm_unet_config *c) {
     return c->in_channels == 3 && c->cond_channels == 3 && c->out_channels == 3 && c->noise_level_cond && c->video &&
-           lm_unet_frame_multiple(c) == 1;
+           c->residual_scale > 0 && lm_unet_frame_multiple(c) == 1;
 }
 
 typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_INTS, FIELD_BOOLS } field_kind;
@@ -53,21 +54,14 @@ static const struct field {
 } fields[] = {
 #define FIELD(name, kind, low, high)                                                                                   \
     { #name, kind, offsetof(lm_unet_config, name), low, high }
-    FIELD(in_channels, FIELD_INT, 1, 64),
-    FIELD(cond_channels, FIELD_INT, 0, 64),
-    FIELD(out_channels, FIELD_INT, 1, 64),
-    FIELD(patch, FIELD_INT, 1, 16),
-    FIELD(channels, FIELD_INTS, 1, 8192),
-    FIELD(res_blocks, FIELD_INT, 1, 8),
-    FIELD(attention, FIELD_BOOLS, 0, 1),
-    FIELD(head_dim, FIELD_INT, 1, 1024),
-    FIELD(groups, FIELD_INT, 1, 1024),
-    FIELD(text_width, FIELD_INT, 1, 8192),
-    FIELD(embed_width, FIELD_INT, 1, 8192),
-    FIELD(noise_level_cond, FIELD_BOOL, 0, 1),
-    FIELD(video, FIELD_BOOL, 0, 1),
-    FIELD(temporal_down, FIELD_BOOLS, 0, 1),
-    FIELD(temporal_attention_blocks, FIELD_INT, 1, 16),
+    FIELD(in_channels, FIELD_INT, 1, 64),     FIELD(cond_channels, FIELD_INT, 0, 64),
+    FIELD(out_channels, FIELD_INT, 1, 64),    FIELD(patch, FIELD_INT, 1, 16),
+    FIELD(channels, FIELD_INTS, 1, 8192),     FIELD(res_blocks, FIELD_INT, 1, 8),
+    FIELD(attention, FIELD_BOOLS, 0, 1),      FIELD(head_dim, FIELD_INT, 1, 1024),
+    FIELD(groups, FIELD_INT, 1, 1024),        FIELD(text_width, FIELD_INT, 1, 8192),
+    FIELD(embed_width, FIELD_INT, 1, 8192),   FIELD(noise_level_cond, FIELD_BOOL, 0, 1),
+    FIELD(residual_scale, FIELD_INT, 0, 256), FIELD(video, FIELD_BOOL, 0, 1),
+    FIELD(temporal_down, FIELD_BOOLS, 0, 1),  FIELD(temporal_attention_blocks, FIELD_INT, 1, 16),
     FIELD(max_frames, FIELD_INT, 1, 4096),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };

@@ -158,7 +158,8 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
             lm_stream places = {.seed = o->seed, .purpose = LM_FOR_LOW, .item = item, .step = step};
             lm_crop c = lm_crop_draw(&places, d->size, o->crop);
             b->level[i] = c.level;
-            lm_crop_render(&drawn.scene, &c, b->frames, (lm_noise_key){o->seed, item, step}, scratch, x0, cond);
+            lm_crop_render(&drawn.scene, &c, b->frames, (lm_noise_key){o->seed, item, step}, o->residual_scale, scratch,
+                           x0, cond);
             continue;
         }
         lm_scene_render(&drawn.scene, b->frames, b->size, scratch, x0);

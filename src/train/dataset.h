@@ -34,6 +34,7 @@ typedef struct lm_batch_options {
     bool condition;              // make the 4-channel condition as well
     int crop;                    // super-resolution: cut squares of so many pixels out of the clips, a multiple of 16,
                                  // with the noisy low-resolution clip as condition; 0: off
+    double residual_scale;       // with a crop: x0 is the clip's residual to the condition times this
     double condition_share;      // share of clips for which one is drawn; the others are given nothing
     double time_shift;           // for lm_time_shifted, where noise is added; 0 like 1: times are uniform
     uint64_t seed;
@@ -43,7 +44,7 @@ typedef struct lm_batch_options {
 typedef struct lm_batch {
     int clips, frames, size; // size: the crop's, where there is one
     int cond_channels;       // 4, or 3 with a crop; 0: no condition
-    float *x0;               // [clips,frames,size,size,3] in [-1,1]
+    float *x0;               // [clips,frames,size,size,3] in [-1,1]; with a crop a residual
     float *cond; // [clips,frames,size,size,cond_channels]: masked clip and mask (1 = given), or the noisy clip enlarged
     float *level;    // [clips] of the noise in cond, with a crop; else NULL
     char **captions; // [clips]

@@ -2,6 +2,7 @@
 
 #include "diffusion/cascade.h"
 
+#include <math.h>
 #include <string.h>
 
 lm_crop lm_crop_draw(lm_stream *random, int side, int size) {
@@ -9,7 +10,7 @@ lm_crop lm_crop_draw(lm_stream *random, int side, int size) {
     lm_crop c = {.size = size};
     c.y = LM_CROP_STEP * (int)lm_stream_below(random, places);
     c.x = LM_CROP_STEP * (int)lm_stream_below(random, places);
-    c.level = (float)(LM_MOST_LEVEL * lm_stream_uniform(random));
+    c.level = (float)fmax(0, LM_MOST_LEVEL * (2 * lm_stream_uniform(random) - 1));
     return c;
 }
 
@@ -29,11 +30,12 @@ size_t lm_crop_scratch(int sprite_size, int crop) {
     return lm_scene_scratch(sprite_size) + 2 * margin_floats(crop);
 }
 
-void lm_crop_render(const lm_scene *s, const lm_crop *c, int frames, lm_noise_key key, float *scratch, float *x0,
-                    float *cond) {
+void lm_crop_render(const lm_scene *s, const lm_crop *c, int frames, lm_noise_key key, double scale, float *scratch,
+                    float *x0, float *cond) {
     float *picture = scratch + lm_scene_scratch(s->sprite->size), *low = picture + margin_floats(c->size);
-    float *noise = low; // the low picture is no longer needed then
+    float *noise = picture; // cut out by then
     int64_t row = (int64_t)c->size * 3, n = row * c->size;
+    const lm_level level = lm_level_at((double)c->level);
     lm_part part;
     with_margin(c->y, c->size, s->sprite->size, &part.top, &part.rows);
     with_margin(c->x, c->size, s->sprite->size, &part.left, &part.columns);
@@ -45,8 +47,9 @@ void lm_crop_render(const lm_scene *s, const lm_crop *c, int frames, lm_noise_ke
         for (int i = 0; i < c->size; i++)
             memcpy(x0 + i * row, picture + ((int64_t)(y + i) * part.columns + x) * 3, (size_t)row * sizeof *x0);
         lm_reduce(picture, height, width, low);
+        lm_random_normal(noise, (int64_t)height * width * 3, key.seed, LM_FOR_LOW, key.item, (uint32_t)f, key.step);
+        lm_add_noise(level, noise, (int64_t)height * width * 3, low);
         lm_enlarge(low, height, width, y, x, c->size, c->size, cond);
-        lm_random_normal(noise, n, key.seed, LM_FOR_LOW, key.item, (uint32_t)f, key.step);
-        lm_add_noise(lm_level_at((double)c->level), noise, n, cond);
+        lm_to_residual(cond, level.alpha, scale, n, x0);
     }
 }

@@ -1,11 +1,11 @@
 // Training pairs of super-resolution: a square cut out of a clip, and the same square of the clip reduced to a quarter
-// of its size, enlarged again and made noisy.
+// of its size, made noisy and enlarged again.
 #pragma once
 #include "base/random.h"
 #include "train/augment.h"
 
 enum { LM_CROP_STEP = 16 }; // crops begin and end at multiples of this
-#define LM_MOST_LEVEL 0.4   // noise levels are uniform in [0, this)
+#define LM_MOST_LEVEL 0.1   // noise levels: 0 for one half, uniform up to this for the other
 
 typedef struct lm_crop {
     int y, x, size;
@@ -16,11 +16,12 @@ typedef struct lm_crop {
 lm_crop lm_crop_draw(lm_stream *random, int side, int size);
 // Floats to work in for sprites of this size.
 size_t lm_crop_scratch(int sprite_size, int crop);
-// The scene at the sprite's own size -> x0, cond [frames,size,size,3] of the crop: the clip, and alpha low + sigma
-// noise with alpha and sigma of the crop's level. The noise is that of (seed, item, frame, step).
+// The scene at the sprite's own size -> cond, x0 [frames,size,size,3] of the crop: alpha low + sigma noise enlarged,
+// with alpha and sigma of the crop's level, and the clip's residual to that, times scale. The noise is that of (seed,
+// item, frame, step).
 typedef struct lm_noise_key {
     uint64_t seed;
     uint32_t item, step;
 } lm_noise_key;
-void lm_crop_render(const lm_scene *s, const lm_crop *c, int frames, lm_noise_key key, float *scratch, float *x0,
-                    float *cond);
+void lm_crop_render(const lm_scene *s, const lm_crop *c, int frames, lm_noise_key key, double scale, float *scratch,
+                    float *x0, float *cond);

@@ -3,6 +3,7 @@
 #include "train/trainer_internal.h"
 
 #include "base/memory.h"
+#include "diffusion/cascade.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 #include "media/media.h"
@@ -59,12 +60,15 @@ static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, flo
     const lm_sampler sampler = {.kind = LM_SAMPLER_DDIM,
                                 .steps = (int)t->cfg->sample_steps,
                                 .t_start = LM_NOISIEST_TIME,
-                                .clamp = 1,
+                                .clamp = (double)INFINITY,
                                 .denoise = denoise,
                                 .user = s};
     lm_noise_fill(x, o.frames, s->count / o.frames, SHEET_SEED, (uint32_t)row, 1);
     lm_status status = write_inputs(e, t, s, &b);
     if (status == LM_OK) status = lm_sample(e, &sampler, x, s->count);
+    const double alpha = lm_level_at((double)b.level[0]).alpha;
+    lm_from_residual(b.cond, alpha, t->net.residual_scale, s->count, x);
+    lm_from_residual(b.cond, alpha, t->net.residual_scale, s->count, b.x0);
     const float *clips[COLUMNS] = {b.cond, x, b.x0};
     for (int c = 0; c < COLUMNS && status == LM_OK; c++) paste(picture, clips[c], o.frames, o.crop, row, c);
     lm_batch_free(&b);

@@ -42,7 +42,7 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         if (!lm_unet_is_ssr(&t->net))
             return lm_fail(e, LM_USAGE,
                            "%s is no super-resolution network: it needs 3 channels in, out and as condition, "
-                           "noise_level_cond, video, and no temporal_down",
+                           "noise_level_cond, residual_scale, video, and no temporal_down",
                            *c->init ? c->init : c->config);
         return check_shape(e, t);
     }
@@ -84,6 +84,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .caption_dropout = c->caption_dropout,
                                   .condition = trainer_is_video(t),
                                   .crop = trainer_is_ssr(t) ? (int)c->crop : 0,
+                                  .residual_scale = t->net.residual_scale,
                                   .seed = (uint64_t)c->seed};
     trainer_log(t, "data: %d sprites to train on (%d animated), %d left out for validation",
                 lm_dataset_count(t->dataset, LM_SPLIT_TRAIN), lm_dataset_animated(t->dataset, LM_SPLIT_TRAIN),

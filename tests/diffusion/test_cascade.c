@@ -47,6 +47,19 @@ static void noise_is_mixed_in(void **state) {
     assert_true(x[0] == 1.75f && x[1] == 0.125f && x[2] == -0.5f);
 }
 
+static void residuals_are_what_enlarging_lacks(void **state) {
+    (void)state;
+    const float cond[3] = {0.5f, -0.25f, 0}, clip[3] = {0.75f, -1, 0.125f};
+    float x[3] = {clip[0], clip[1], clip[2]};
+    lm_to_residual(cond, 0.5, 8, 3, x);
+    assert_true(x[0] == -2 && x[1] == -4 && x[2] == 1);
+    lm_from_residual(cond, 0.5, 8, 3, x);
+    assert_memory_equal(x, clip, sizeof x);
+    float none[3] = {0};
+    lm_from_residual(cond, 1, 8, 3, none);
+    assert_memory_equal(none, cond, sizeof cond);
+}
+
 static lm_status guess(lm_error *e, void *user, const float *x, double t, float *v) {
     (void)e, (void)user;
     for (int i = 0; i < 60; i++) v[i] = 0.8f * x[i] - (float)t;
@@ -79,6 +92,7 @@ int main(void) {
         cmocka_unit_test(pictures_are_reduced_and_enlarged_as_by_pytorch),
         cmocka_unit_test(one_pixel_is_enlarged_to_16),
         cmocka_unit_test(noise_is_mixed_in),
+        cmocka_unit_test(residuals_are_what_enlarging_lacks),
         cmocka_unit_test(steps_add_up_to_a_sample),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

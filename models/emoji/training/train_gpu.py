@@ -26,7 +26,7 @@ import triton.language as tl
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "tests", "oracle"))
 from stunet import UNet, UNetConfig, alpha_sigma, ddim, fourier, inflate, v_target  # noqa: E402
 
-SSR = UNetConfig(cond_channels=3, patch=4, channels=(64, 96, 160), attention=(False,) * 3, noise_level_cond=True,
+SSR = UNetConfig(cond_channels=3, patch=4, channels=(64, 96, 160), attention=(False,) * 3, noise_level_cond=True, residual_scale=8,
                  video=True, temporal_down=(False, False), temporal_attention_blocks=1, max_frames=16)
 COLORS = [(255, 255, 255), (20, 20, 20), (128, 128, 128), (220, 50, 50), (245, 150, 50), (250, 220, 80), (70, 170, 80), (60, 110, 220),
           (150, 205, 250), (140, 80, 190), (250, 160, 195), (130, 85, 55), (40, 150, 150)]
@@ -548,17 +548,18 @@ class Step:
             if o["stage"] == "video":
                 cond = ends_condition(x0) if o.get("ends") else random_condition(x0, o["condition_share"])
             if o["stage"] == "ssr":
-                low = F.avg_pool2d(x0.flatten(0, 1), 4)
+                level = (torch.rand(n, device=DEVICE) * 2 - 1).clamp(min=0) * 0.1
+                al, si = (z[:, None, None, None, None] for z in alpha_sigma(level))
+                low = F.avg_pool2d(x0.flatten(0, 1), 4).unflatten(0, x0.shape[:2])
+                low = (al * low + si * torch.randn_like(low)).flatten(0, 1)
                 low = F.interpolate(low, scale_factor=4, mode="bilinear", align_corners=False).reshape(x0.shape)
                 crop, s = o["crop"], x0.shape[-1]
                 y, x = (16 * (torch.rand(n, device=DEVICE) * ((s - crop) // 16 + 1)).long() for _ in "yx")
                 at = torch.arange(crop, device=DEVICE)
                 rows, columns = (y[:, None] + at)[:, None, None, :, None], (x[:, None] + at)[:, None, None, None, :]
                 b, f, c = (torch.arange(k, device=DEVICE).reshape(shape) for k, shape in ((n, (-1, 1, 1, 1, 1)), (x0.shape[1], (-1, 1, 1, 1)), (3, (-1, 1, 1))))
-                x0, low = x0[b, f, c, rows, columns], low[b, f, c, rows, columns]
-                level = torch.rand(n, device=DEVICE) * 0.4
-                al, si = (z[:, None, None, None, None] for z in alpha_sigma(level))
-                cond = al * low + si * torch.randn_like(low)
+                x0, cond = x0[b, f, c, rows, columns], low[b, f, c, rows, columns]
+                x0 = self.run.net.cfg.residual_scale * (x0 - cond / al)
             xt, v = v_target(x0, torch.randn_like(x0), t)
         return xt, v, cond, t, text, mask, level
 
