@@ -43,7 +43,7 @@ def lumiere(a, name, *arguments):
     path = os.path.join(a.work, name + ".npy")
     command = [a.lumiere, *arguments, "--model", a.model, "-o", path, "--progress", "none", "-q", "-W", str(a.size), "-H", str(a.size)]
     if arguments[0] == "generate":
-        command += ["--no-upscale"]
+        command += ["--no-upscale", "--refine", "0"]  # one pass, as the tasks
     if a.steps:
         command += ["--steps", str(a.steps)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

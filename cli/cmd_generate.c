@@ -19,7 +19,7 @@ const command command_generate = {
     "Makes a clip from a prompt.",
     "An existing FILE is replaced once the new one is complete. How the clip was made is kept in it and in FILE.json;\n"
     "lumiere inspect FILE prints it. The first Ctrl-C stops after the present step.",
-    making_rows,
+    text_to_video_rows,
     1,
     run,
 };

@@ -43,6 +43,7 @@ static const struct {
     {"loop", "loop"},
     {"upscale", "upscale"},
     {"no_upscale", "no-upscale"},
+    {"refine", "refine"},
     {"steps", "steps"},
     {"cfg_scale", "cfg-scale"},
     {"sampler", "sampler"},

@@ -15,7 +15,7 @@ static const option_row rows[] = {
     {"style-strip", 0, OPTION_TEXT, offsetof(settings, strip), "A,B,...",
      "make one picture instead: a row for each of these alphas of the (first) style, frames from left to right", 0, 0,
      0},
-    OPTION_SHARED(making_rows),
+    OPTION_SHARED(text_to_video_rows),
     {.name = NULL},
 };
 

@@ -47,6 +47,15 @@ const option_row making_rows[] = {
     {.name = NULL},
 };
 
+const option_row text_to_video_rows[] = {
+    {"refine", 0, OPTION_NUMBER, AT(refine), "S",
+     "make the clip at half the size first, then refine it at full size from the noise level S; 0: at full size at "
+     "once (default: the model's, from 64x64 on)",
+     0, 1, AT(refine_given)},
+    OPTION_SHARED(making_rows),
+    {.name = NULL},
+};
+
 typedef struct job {
     making *making;
     const making_settings *s; // of making
@@ -150,6 +159,8 @@ static void fill_options(job *j) {
                    : s->upscale  ? LUMIERE_ENLARGE
                                  : LUMIERE_ENLARGE_DEFAULT,
         .loop = s->loop,
+        .refine = s->refine,
+        .refine_set = s->refine_given,
     };
 }
 

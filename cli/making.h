@@ -9,15 +9,16 @@ typedef struct making_settings {
     output_settings out;
     const char *prompt, *negative, *model, *sampler;
     int64_t seed;
-    bool seed_given, cfg_given, overlap_given, loop, upscale, no_upscale;
+    bool seed_given, cfg_given, overlap_given, refine_given, loop, upscale, no_upscale;
     int frames, width, height, steps, batch, clip, overlap;
-    double fps, cfg_scale, dynamic_threshold;
+    double fps, cfg_scale, dynamic_threshold, refine;
     text_list style, style_alpha, style_hash; // number i of each belongs together
 } making_settings;
 #define MAKING_DEFAULTS                                                                                                \
     { .out = {.file = "out.mp4", .preview_every = 5}, .batch = 1 }
 
-extern const option_row making_rows[];
+extern const option_row making_rows[];        // of every task
+extern const option_row text_to_video_rows[]; // these and those of text to video
 
 typedef struct making {
     making_settings *settings;

@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
     lumiere_model *m = NULL;
     lumiere_clip *input = NULL, *clip = NULL;
     lumiere_estimate e;
-    lumiere_task_options o = {.task = task_by_name(argv[1]), .strength = 0.6};
+    lumiere_task_options o = {.task = task_by_name(argv[1])};
     o.generate = (lumiere_generate_options){.prompt = argv[3], .seed = 1, .preview_every = 5, .progress = show};
 
     lumiere_status s = lumiere_context_create(NULL, &c);

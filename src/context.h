@@ -81,12 +81,25 @@ typedef struct task {
     lm_given given;                 // empty until task_fit; and for text to video
     bool enlarges;                  // the model's super-resolution network follows
     double strength;                // noise level of the input that sampling starts from; 1: from noise alone
+    double refine;                  // text to video in two passes: that of the second one's start; 0: one pass
 } task;
 lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out);
 lm_status task_fit(lm_error *e, task *t);
 void task_free(task *t);
 int task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
 bool task_starts_from_input(const task *t); // made noisy
+
+// Resolves and runs a task.
+lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                   lumiere_clip **out);
+
+// Text to video in two passes, refine.c. The options of the first, and of the second with the clip that came out of it,
+// whose shape alone is known before.
+lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t); // t->refine
+lumiere_task_options refine_first(const task *t);
+lumiere_clip refine_first_shape(const task *t);
+lumiere_task_options refine_second(const task *t, const lumiere_clip *first);
+lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
 
 // Ends a public call: the context holds e's message from now on, or none.
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);

@@ -43,7 +43,8 @@ uint64_t task_buffer_bytes(const lumiere_model *m, const task *t) {
     uint64_t windows = r->loop ? 2 * window : r->windows.count > 1 ? window : 0;
     return run_buffer_bytes(m, r->sample_frames > r->run_frames ? r->sample_frames : r->run_frames, r->run_width,
                             r->run_height) +
-           (t->o->input ? 4 * pixels + (uint64_t)r->run_width * (uint64_t)r->run_height * 4 * sizeof(float) : 0) + windows;
+           (t->o->input ? 4 * pixels + (uint64_t)r->run_width * (uint64_t)r->run_height * 4 * sizeof(float) : 0) +
+           windows;
 }
 
 lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t) {
@@ -104,14 +105,28 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     return LM_OK;
 }
 
+static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                               lumiere_estimate *out) {
+    task t;
+    LM_TRY(task_resolve(e, m, o, &t));
+    if (t.refine == 0) return estimate(e, c, m, &t, out);
+    lumiere_clip shape = refine_first_shape(&t);
+    lumiere_task_options first = refine_first(&t), second = refine_second(&t, &shape);
+    lumiere_estimate small = {0};
+    LM_TRY(estimate_task(e, c, m, &first, &small));
+    LM_TRY(estimate_task(e, c, m, &second, out));
+    out->fit[0] = 0;
+    out->steps += small.steps;
+    out->flops += small.flops;
+    out->seconds += small.seconds;
+    return LM_OK;
+}
+
 lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                                      lumiere_estimate *out) {
     lm_error e = {0};
     *out = (lumiere_estimate){0};
-    task t;
-    lm_status status = task_resolve(&e, m, o, &t);
-    if (status == LM_OK) status = estimate(&e, c, m, &t, out);
-    return api_done(c, status, &e);
+    return api_done(c, estimate_task(&e, c, m, o, out), &e);
 }
 
 lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,

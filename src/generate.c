@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { INPUT_NOISE = 2 }; // of the noise's key: an input that the same seed made gets other noise than it came from
+
 // What the U-Net is told of a text.
 typedef struct text_input {
     float *states; // [LM_TEXT_TOKENS, width]
@@ -200,8 +202,9 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
 // picture's colours and shapes are in every frame from the beginning, as by FrameInit (arXiv 2402.04324, section 3.3).
 static void fill_start(generation *g, double t) {
     const request *r = g->r;
-    lm_noise_fill(g->x, r->sample_frames, g->per_frame, r->seed, r->clip, 0);
-    if (!task_starts_from_input(g->t)) return;
+    bool from_input = task_starts_from_input(g->t);
+    lm_noise_fill(g->x, r->sample_frames, g->per_frame, r->seed, r->clip, from_input ? INPUT_NOISE : 0);
+    if (!from_input) return;
     const lm_level level = lm_level_at(t);
     const float alpha = (float)level.alpha, sigma = (float)level.sigma;
     float *clean = g->unguided; // free until the first evaluation
@@ -285,18 +288,24 @@ static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, 
     return enlarge(e, c, g, out);
 }
 
-lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                lumiere_clip **out) {
-    lm_error e = {0};
+lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                   lumiere_clip **out) {
     *out = NULL;
     task t;
     generation g = {.m = m, .t = &t, .r = &t.r, .o = &o->generate};
-    lm_status status = task_resolve(&e, m, o, &t);
-    if (status == LM_OK) status = task_fit(&e, &t);
-    if (status == LM_OK) status = generate(&e, c, &g, out);
+    lm_status status = task_resolve(e, m, o, &t);
+    if (status == LM_OK && t.refine > 0) return refine_run(e, c, m, &t, out);
+    if (status == LM_OK) status = task_fit(e, &t);
+    if (status == LM_OK) status = generate(e, c, &g, out);
     free_buffers(&g);
     task_free(&t);
-    return api_done(c, status, &e);
+    return status;
+}
+
+lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+                                lumiere_clip **out) {
+    lm_error e = {0};
+    return api_done(c, task_run(&e, c, m, o, out), &e);
 }
 
 lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,

@@ -33,6 +33,8 @@ static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, c
     upscale_request u;
     int failed = 0;
     bool usual = t->o->task == LUMIERE_TEXT_TO_VIDEO;
+    if (usual && (t->refine > 0 || lumiere_model_default(m, "refine") > 0))
+        failed |= json_object_set_new(recipe, "refine", json_real(t->refine));
     if (t->r.windows.count > 1) failed |= json_object_set_new(recipe, "overlap", json_integer(t->r.overlap));
     if (t->enlarges) {
         LM_TRY(task_enlargement(e, m, t, &u));

@@ -38,7 +38,7 @@ double lumiere_model_default(const lumiere_model *m, const char *key) {
     static const struct {
         const char *key;
         double value;
-    } usual[] = {{"width", 64}, {"height", 64}, {"fps", 16}, {"steps", 25}, {"cfg_scale", 4}};
+    } usual[] = {{"width", 64}, {"height", 64}, {"fps", 16}, {"steps", 25}, {"cfg_scale", 4}, {"refine", 0}};
     if (!strcmp(key, "frames"))
         return lm_model_folder_default(m->folder, key, m->config.video ? m->config.max_frames : 1);
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)

@@ -102,6 +102,7 @@ lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_o
     out->strength = resolve_strength(o);
     LM_TRY(request_resolve(e, m, &o->generate, &out->r));
     LM_TRY(resolve_enlargement(e, m, out));
+    LM_TRY(refine_resolve(e, m, out));
     if (!o->input) return LM_OK;
     double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
     lumiere_generate_options filled = o->generate;

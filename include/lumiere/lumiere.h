@@ -108,6 +108,11 @@ typedef struct lumiere_generate_options {
     bool overlap_set;
     lumiere_enlargement enlarge;
     bool loop; // the last frame leads to the first
+    // Text to video in two passes, docs/model.md: at half the width and height first, then at full size from that clip
+    // under noise of this level, 0 (one pass) to 1. Unless set or above 0 the model's, for clips of 64 pixels a side or
+    // more. Progress counts the steps of both.
+    double refine;
+    bool refine_set;
 } lumiere_generate_options;
 
 typedef struct lumiere_estimate {
@@ -190,7 +195,7 @@ typedef struct lumiere_upscale_options {
     uint64_t seed;
     uint32_t clip;      // noise is keyed by (seed, clip, frame)
     int steps;          // of DDIM (8)
-    double noise_level; // of the noise added to the input, 0 to 0.4 (0.1): more lets the network repair more
+    double noise_level; // of the noise added to the input, 0 to 0.1 (0): more lets the network repair more
     bool noise_level_set;
     int window, overlap; // frames that the network sees at once (16), and that windows share (2)
     bool overlap_set;

@@ -1,0 +1,113 @@
+// Text to video in two passes: the whole clip at half the width and height first, then, enlarged and made noisy again,
+// at its full size (as a cascade of the same network; the second pass is SDEdit, arXiv 2108.01073). Shapes come from
+// the first pass, where the network sees them whole; it costs a quarter of a step at full size.
+#include "upscale.h"
+
+#include "base/clock.h"
+
+enum { SMALLEST = 32 }; // pixels of the first pass, below which there is none unless it is asked for
+
+lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t) {
+    const lumiere_generate_options *o = &t->o->generate;
+    bool asked = o->refine != 0 || o->refine_set, text = t->o->task == LUMIERE_TEXT_TO_VIDEO;
+    int side = t->r.width < t->r.height ? t->r.width : t->r.height;
+    t->refine = asked ? o->refine : text && side >= 2 * SMALLEST ? lumiere_model_default(m, "refine") : 0;
+    if (!(t->refine >= 0 && t->refine <= 1))
+        return lm_fail(e, LM_USAGE, "refine is %g; 0 (one pass at full size) to 1 are possible", t->refine);
+    if (t->refine > 0 && !text)
+        return lm_fail(e, LM_USAGE, "%s begins with what is given; only text to video is refined from a smaller clip",
+                       lumiere_task_name(t->o->task));
+    return LM_OK;
+}
+
+static int half(int side) {
+    return side > 1 ? side / 2 : 1;
+}
+
+lumiere_task_options refine_first(const task *t) {
+    lumiere_task_options o = *t->o;
+    o.generate.width = half(t->r.width);
+    o.generate.height = half(t->r.height);
+    o.generate.refine = 0;
+    o.generate.refine_set = true;
+    o.generate.enlarge = LUMIERE_ENLARGE_NOT;
+    return o;
+}
+
+lumiere_task_options refine_second(const task *t, const lumiere_clip *first) {
+    lumiere_task_options o = *t->o;
+    o.task = LUMIERE_EDIT;
+    o.input = first;
+    o.fit = LUMIERE_FIT_STRETCH;
+    o.strength = t->refine;
+    o.strength_set = true;
+    o.generate.frames = t->r.frames;
+    o.generate.refine = 0;
+    o.generate.refine_set = true;
+    o.generate.enlarge = t->enlarges ? LUMIERE_ENLARGE : LUMIERE_ENLARGE_NOT;
+    return o;
+}
+
+lumiere_clip refine_first_shape(const task *t) {
+    return (lumiere_clip){{.frames = t->r.frames,
+                           .width = half(t->r.width),
+                           .height = half(t->r.height),
+                           .channels = 3,
+                           .fps = t->r.fps}};
+}
+
+// The passes' steps as those of one run.
+typedef struct passes {
+    const lumiere_generate_options *o;
+    int before, after;   // steps of the other pass
+    double later, start; // work of the second pass in units of the first's; when that began
+} passes;
+
+static bool report(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
+    const passes *p = user;
+    if (p->after) seconds_left += (lm_seconds() - p->start) / step * steps * p->later;
+    return p->o->progress(p->o->user, p->before + step, p->before + steps + p->after, seconds_left, preview);
+}
+
+// Makes the second pass ready before the first one runs, so that what is wrong with it is known then.
+static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *second,
+                            const request *first, passes *p) {
+    const request *r = &second->r;
+    LM_TRY(video_plan_make(e, m, r));
+    LM_TRY(task_check_buffers(e, m, second));
+    double step = lm_plan_flops(m->plan.plan) * evaluations_per_step(r) * r->windows.count;
+    double small = step * first->run_width * first->run_height / r->run_width / r->run_height;
+    p->after = task_steps(second);
+    p->later = step * p->after;
+    if (second->enlarges) {
+        upscale_request u;
+        LM_TRY(task_enlargement(e, m, second, &u));
+        LM_TRY(upscale_prepare(e, c, m, &u));
+        p->after += (int)upscale_evaluations(&u);
+        p->later += lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(&u);
+    }
+    p->later /= small * first->steps;
+    return LM_OK;
+}
+
+lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out) {
+    passes p = {.o = &t->o->generate};
+    lumiere_clip shape = refine_first_shape(t), *small = NULL;
+    lumiere_task_options first = refine_first(t), second = refine_second(t, &shape);
+    if (p.o->progress) {
+        first.generate.progress = second.generate.progress = report;
+        first.generate.user = second.generate.user = &p;
+    }
+    task one, two;
+    LM_TRY(task_resolve(e, m, &first, &one));
+    LM_TRY(task_resolve(e, m, &second, &two));
+    LM_TRY(look_ahead(e, c, m, &two, &one.r, &p));
+    p.start = lm_seconds();
+    LM_TRY(task_run(e, c, m, &first, &small));
+    p.before = task_steps(&one);
+    p.after = 0;
+    second.input = small;
+    lm_status status = task_run(e, c, m, &second, out);
+    lumiere_clip_free(&small);
+    return status;
+}
