@@ -63,11 +63,12 @@ static void free_run(run *u) {
     lm_pool_free(&u->pool);
 }
 
+// All frames begin with the same noise (shared as in Ge et al., arXiv 2305.10474), so that what is made up from it does
+// not change from frame to frame.
 static void make_noise(void *user, int64_t frame, int thread) {
     const run *u = user;
     (void)thread;
-    lm_random_normal(u->x + frame * u->frame, u->frame, u->r->seed, LM_FOR_NOISE, u->r->clip, (uint32_t)frame,
-                     NOISE_STEP);
+    lm_random_normal(u->x + frame * u->frame, u->frame, u->r->seed, LM_FOR_NOISE, u->r->clip, 0, NOISE_STEP);
 }
 
 // A frame of the input as [-1,1], its last row and column repeated up to what the network needs.

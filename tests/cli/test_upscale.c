@@ -133,7 +133,7 @@ static void check_against_specification(int frames, int width, int height, const
     float *x = malloc((size_t)n * sizeof *x);
     make_condition(&q, &in->clip, w.cond);
     write_fixed_inputs(&q);
-    lm_noise_fill(x, frames, frame, q.seed, q.clip, 1);
+    for (int f = 0; f < frames; f++) lm_noise_fill(x + f * frame, 1, frame, q.seed, q.clip, 1); // the same for all
     const lm_sampler s = {.kind = LM_SAMPLER_DDIM,
                           .steps = q.steps,
                           .t_start = 0.999,
