@@ -54,7 +54,8 @@ LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *fo
 LUMIERE_API void lumiere_model_free(lumiere_model **m);
 LUMIERE_API const char *lumiere_model_name(const lumiere_model *m);
 LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m); // 16 hex digits
-// A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale"; 0 for other keys.
+// A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale", "refine"; 0 for other
+// keys.
 LUMIERE_API double lumiere_model_default(const lumiere_model *m, const char *key);
 
 // Drawing styles, docs/style.md: fine-tuned image layers W_i, of which so much is mixed into the model's own W that
@@ -193,7 +194,7 @@ LUMIERE_API bool lumiere_model_upscales(const lumiere_model *m);
 typedef struct lumiere_upscale_options {
     const char *prompt; // what the clip shows; NULL: nothing is said
     uint64_t seed;
-    uint32_t clip;      // noise is keyed by (seed, clip, frame)
+    uint32_t clip;      // noise is keyed by (seed, clip)
     int steps;          // of DDIM (8)
     double noise_level; // of the noise added to the input, 0 to 0.1 (0): more lets the network repair more
     bool noise_level_set;
