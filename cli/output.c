@@ -44,9 +44,10 @@ void output_announce(const output_job *j, const lumiere_model *m, const lumiere_
     if (j->s->quiet) return;
     print_duration(time, sizeof time, seconds);
     if (*e->fit) fprintf(stderr, "input: %s\n", e->fit);
-    fprintf(stderr, "%s: %d frame%s %s %dx%d, %d steps, seed %lld; about %s and %.0f MB (%s, %s)\n",
+    fprintf(stderr, "%s: %d frame%s %s %dx%d, %d step%s, seed %lld; about %s and %.0f MB (%s, %s)\n",
             lumiere_model_name(m), e->frames, e->frames == 1 ? "" : "s", way, e->width, e->height, e->steps,
-            (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
+            e->steps == 1 ? "" : "s", (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c),
+            lumiere_device_summary(j->c));
 }
 
 double output_clock(void) {
