@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2 };
-static const double most_level = 0.1; // what training sees
 
 void upscaler_free(upscaler **u, lm_device *d) {
     if (!*u) return;
@@ -74,8 +73,8 @@ static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lum
     r->steps = (int)steps;
     bool given = o->noise_level != 0 || o->noise_level_set;
     r->noise_level = given ? o->noise_level : lm_model_folder_default(m->folder, "upscale_noise", 0);
-    if (!(r->noise_level >= 0 && r->noise_level <= most_level))
-        return lm_fail(e, LM_USAGE, "the noise level is %g; it must be from 0 to %g", r->noise_level, most_level);
+    if (!(r->noise_level >= 0 && r->noise_level <= LM_MOST_LEVEL))
+        return lm_fail(e, LM_USAGE, "the noise level is %g; it must be from 0 to %g", r->noise_level, LM_MOST_LEVEL);
     return LM_OK;
 }
 

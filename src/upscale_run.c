@@ -63,14 +63,6 @@ static void free_run(run *u) {
     lm_pool_free(&u->pool);
 }
 
-// All frames begin with the same noise (shared as in Ge et al., arXiv 2305.10474), so that what is made up from it does
-// not change from frame to frame.
-static void make_noise(void *user, int64_t frame, int thread) {
-    const run *u = user;
-    (void)thread;
-    lm_random_normal(u->x + frame * u->frame, u->frame, u->r->seed, LM_FOR_NOISE, u->r->clip, 0, NOISE_STEP);
-}
-
 // A frame of the input as [-1,1], its last row and column repeated up to what the network needs.
 static void load_low(const run *u, int frame, float *low) {
     const lm_clip *in = u->in;
@@ -200,7 +192,7 @@ static lm_status write_text(lm_error *e, run *u) {
 static lm_status take_steps(lm_error *e, run *u) {
     const upscale_request *r = u->r;
     LM_TRY(write_text(e, u));
-    lm_pool_run(u->pool, r->frames, make_noise, u);
+    lm_noise_fill_still(u->x, r->frames, u->frame, r->seed, r->clip, NOISE_STEP);
     for (u->step = 0; u->step < r->steps; u->step++) {
         float t = (float)lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps);
         LM_TRY(lm_plan_write(e, u->m->ssr->plan.plan, u->m->ssr->plan.net.t, &t, sizeof t));

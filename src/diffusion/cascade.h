@@ -7,6 +7,7 @@
 #include "diffusion/schedule.h"
 
 enum { LM_ENLARGEMENT = 4 };
+#define LM_MOST_LEVEL 0.1 // of the condition's noise in training, and so in use
 
 // in [4 height, 4 width, 3] -> out [height, width, 3], means of areas of 4 x 4.
 void lm_reduce(const float *in, int height, int width, float *out);

@@ -3,6 +3,7 @@
 #include "base/random.h"
 
 #include <math.h>
+#include <string.h>
 
 #define HALF_PI 1.5707963267948966
 
@@ -36,4 +37,9 @@ void lm_v_to_x0(lm_level l, const float *x, const float *v, int64_t n, float *x0
 void lm_noise_fill(float *out, int64_t frames, int64_t per_frame, uint64_t seed, uint32_t clip, uint32_t step) {
     for (int64_t f = 0; f < frames; f++)
         lm_random_normal(out + f * per_frame, per_frame, seed, LM_FOR_NOISE, clip, (uint32_t)f, step);
+}
+
+void lm_noise_fill_still(float *out, int64_t frames, int64_t per_frame, uint64_t seed, uint32_t clip, uint32_t step) {
+    lm_noise_fill(out, 1, per_frame, seed, clip, step);
+    for (int64_t f = 1; f < frames; f++) memcpy(out + f * per_frame, out, (size_t)per_frame * sizeof *out);
 }

@@ -24,3 +24,6 @@ void lm_v_to_x0(lm_level l, const float *x, const float *v, int64_t n, float *x0
 // Noise of a clip [frames, per_frame], per_frame = height x width x channels in this order. Every frame has its own
 // stream, keyed by (seed, clip, frame, step): the same whatever the batch, the threads or the number of frames.
 void lm_noise_fill(float *out, int64_t frames, int64_t per_frame, uint64_t seed, uint32_t clip, uint32_t step);
+// The first frame's noise in all frames (shared as in Ge et al., arXiv 2305.10474), so that what is made up from it
+// does not change from frame to frame.
+void lm_noise_fill_still(float *out, int64_t frames, int64_t per_frame, uint64_t seed, uint32_t clip, uint32_t step);

@@ -5,14 +5,14 @@
 #include "train/augment.h"
 
 enum { LM_CROP_STEP = 16 }; // crops begin and end at multiples of this
-#define LM_MOST_LEVEL 0.1   // noise levels: 0 for one half, uniform up to this for the other
 
 typedef struct lm_crop {
     int y, x, size;
     float level;
 } lm_crop;
 
-// A random crop of clips of side x side, and its noise level.
+// A random crop of clips of side x side, and its noise level: 0 for one half, uniform up to LM_MOST_LEVEL for the
+// other.
 lm_crop lm_crop_draw(lm_stream *random, int side, int size);
 // Floats to work in for sprites of this size.
 size_t lm_crop_scratch(int sprite_size, int crop);

@@ -63,7 +63,7 @@ static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, flo
                                 .clamp = (double)INFINITY,
                                 .denoise = denoise,
                                 .user = s};
-    lm_noise_fill(x, o.frames, s->count / o.frames, SHEET_SEED, (uint32_t)row, 1);
+    lm_noise_fill_still(x, o.frames, s->count / o.frames, SHEET_SEED, (uint32_t)row, 1);
     lm_status status = write_inputs(e, t, s, &b);
     if (status == LM_OK) status = lm_sample(e, &sampler, x, s->count);
     const double alpha = lm_level_at((double)b.level[0]).alpha;

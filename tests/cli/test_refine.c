@@ -61,7 +61,7 @@ static bool on_step(void *user, int step, int steps, double seconds_left, const 
     watch *w = user;
     assert_int_equal(step, ++w->calls);
     assert_int_equal(steps, w->steps);
-    assert_true(seconds_left >= 0 || step == 1);
+    assert_true(step == steps ? seconds_left == 0 : seconds_left > 0);
     w->previews += preview != NULL;
     return step != w->stop_at;
 }
