@@ -131,8 +131,8 @@ static void cmake_finds_the_shared_library(void **state) {
                                  "find_package(lumiere " LUMIERE_VERSION " REQUIRED)\n"
                                  "add_executable(by_cmake " EXAMPLE ")\n"
                                  "target_link_libraries(by_cmake PRIVATE lumiere::lumiere)\n");
-    shell(LM_CMAKE " -S . -B build -DCMAKE_PREFIX_PATH=$PWD/prefix -DCMAKE_C_COMPILER=" LM_CC " -DCMAKE_C_FLAGS='" FLAGS
-                   "' && " LM_CMAKE " --build build");
+    shell(LM_CMAKE " -G '" LM_GENERATOR "' -S . -B build -DCMAKE_PREFIX_PATH=$PWD/prefix -DCMAKE_C_COMPILER=" LM_CC
+                   " -DCMAKE_C_FLAGS='" FLAGS "' && " LM_CMAKE " --build build");
     shell("build/by_cmake 'a bee' by_cmake.npy tiny && test -s by_cmake.npy");
 }
 
