@@ -1,5 +1,7 @@
 #include "base/memory.h"
 
+#include "base/cgroup.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,44 +61,27 @@ char *lm_format(const char *format, ...) {
     return text;
 }
 
-// First number in a file, after an optional key; UINT64_MAX when there is none ("max" in a cgroup).
-static uint64_t read_number(const char *path, const char *key) {
-    FILE *f = fopen(path, "re");
-    if (!f) return UINT64_MAX;
-    char line[256];
-    uint64_t value = UINT64_MAX;
-    while (fgets(line, sizeof line, f)) {
-        size_t n = key ? strlen(key) : 0;
-        unsigned long long v;
-        if ((!key || !strncmp(line, key, n)) && sscanf(line + n, "%llu", &v) == 1) {
-            value = v;
-            break;
-        }
-    }
-    fclose(f);
-    return value;
+static uint64_t kib_in_file(const char *path, const char *key) {
+    uint64_t kib = lm_number_in_file(path, key);
+    return kib > UINT64_MAX / 1024 ? UINT64_MAX : kib * 1024;
+}
+
+// What a limit on this process leaves, of which "KEY: N kB" in /proc/self/status says how much is taken.
+static uint64_t left_of_limit(int resource, const char *key) {
+    struct rlimit r;
+    if (getrlimit(resource, &r) || r.rlim_cur == RLIM_INFINITY) return UINT64_MAX;
+    uint64_t used = kib_in_file("/proc/self/status", key);
+    if (used == UINT64_MAX) used = 0;
+    return r.rlim_cur > used ? r.rlim_cur - used : 0;
 }
 
 uint64_t lm_memory_available(void) {
-    uint64_t kib = read_number("/proc/meminfo", "MemAvailable:");
-    uint64_t free_bytes = kib == UINT64_MAX ? UINT64_MAX : kib * 1024;
-    uint64_t limit = read_number("/sys/fs/cgroup/memory.max", NULL);
-    uint64_t used = read_number("/sys/fs/cgroup/memory.current", NULL);
-    if (limit != UINT64_MAX && used != UINT64_MAX) {
-        // the page cache counts as used in a cgroup but can be given back
-        uint64_t cache = read_number("/sys/fs/cgroup/memory.stat", "inactive_file ");
-        if (cache != UINT64_MAX) used -= cache < used ? cache : used;
-        uint64_t left = limit > used ? limit - used : 0;
-        if (left < free_bytes) free_bytes = left;
-    }
-    struct rlimit r;
-    if (!getrlimit(RLIMIT_AS, &r) && r.rlim_cur != RLIM_INFINITY) {
-        uint64_t vm_kib = read_number("/proc/self/status", "VmSize:");
-        uint64_t vm = vm_kib == UINT64_MAX ? 0 : vm_kib * 1024;
-        uint64_t left = r.rlim_cur > vm ? r.rlim_cur - vm : 0;
-        if (left < free_bytes) free_bytes = left;
-    }
-    return free_bytes;
+    const uint64_t all[] = {kib_in_file("/proc/meminfo", "MemAvailable:"), lm_cgroup_memory_left(""),
+                            left_of_limit(RLIMIT_AS, "VmSize:"), left_of_limit(RLIMIT_DATA, "VmData:")};
+    uint64_t least = all[0];
+    for (int i = 1; i < 4; i++)
+        if (all[i] < least) least = all[i];
+    return least;
 }
 
 struct lm_arena_block {

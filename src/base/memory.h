@@ -16,7 +16,8 @@ char *lm_format(const char *format, ...) __attribute__((format(printf, 1, 2))); 
 // false when the product does not fit; *out is then untouched
 bool lm_mul_size(size_t a, size_t b, size_t *out);
 
-// Memory the machine can still give to this process, in bytes (MemAvailable, limited by the cgroup and RLIMIT_AS).
+// Memory the machine can still give to this process, in bytes: MemAvailable, limited by its control groups (cgroup.h),
+// RLIMIT_AS and RLIMIT_DATA.
 uint64_t lm_memory_available(void);
 
 // Bump allocator: many small pieces with one lifetime. Zero-initialise; every piece is zeroed and 16-byte aligned.

@@ -1,12 +1,12 @@
 #include "base/threads.h"
 
+#include "base/cgroup.h"
 #include "base/memory.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -90,17 +90,11 @@ void lm_pool_run(lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
 }
 
 int lm_processors(void) {
-    cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set);
-    FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (f) {
-        long long quota, period;
-        if (fscanf(f, "%lld %lld", &quota, &period) == 2 && period > 0 && quota > 0) {
-            long long limit = (quota + period - 1) / period;
-            if (limit < n) n = (int)limit;
-        }
-        fclose(f);
-    }
+    cpu_set_t sets[32]; // the kernel refuses a mask shorter than its own
+    int n =
+        sched_getaffinity(0, sizeof sets, sets) ? (int)sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT_S(sizeof sets, sets);
+    int granted = lm_cgroup_processors("");
+    if (granted < n) n = granted;
     return n < 1 ? 1 : n;
 }
 

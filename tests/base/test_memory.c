@@ -79,28 +79,36 @@ static void test_arena(void **state) {
     assert_null(a.blocks);
 }
 
-static uint64_t virtual_size(void) {
-    FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long long pages = 0;
+static uint64_t kib_of_status(const char *key) {
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    unsigned long long kib = 0;
     assert_non_null(f);
-    assert_int_equal(fscanf(f, "%llu", &pages), 1);
+    while (fgets(line, sizeof line, f))
+        if (!strncmp(line, key, strlen(key))) sscanf(line + strlen(key), "%llu", &kib);
     fclose(f);
-    return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return kib;
 }
 
-// A limit on the address space shows in what is available. In a process of its own: the limit can't be lifted again.
-static void test_available(void **state) {
-    (void)state;
-    assert_true(lm_memory_available() > 0);
+// A limit on the address space or on data shows in what is available. In a process of its own: the limit can't be
+// lifted again.
+static void check_limit(int resource, const char *key) {
     pid_t child = fork();
     if (child == 0) {
         const uint64_t more = 64 << 20;
-        struct rlimit limit = {virtual_size() + more, RLIM_INFINITY};
-        _exit(setrlimit(RLIMIT_AS, &limit) == 0 && lm_memory_available() <= more ? 0 : 1);
+        struct rlimit limit = {kib_of_status(key) * 1024 + more, RLIM_INFINITY};
+        _exit(setrlimit(resource, &limit) == 0 && lm_memory_available() <= more ? 0 : 1);
     }
     int result;
     assert_int_equal(waitpid(child, &result, 0), child);
     assert_int_equal(result, 0);
+}
+
+static void test_available(void **state) {
+    (void)state;
+    assert_true(lm_memory_available() > 0);
+    check_limit(RLIMIT_AS, "VmSize:");
+    check_limit(RLIMIT_DATA, "VmData:");
 }
 
 static void test_errors(void **state) {
