@@ -65,7 +65,8 @@ const command command_train = {
     "train",
     "RUN.yaml",
     "Trains a model as a run file says.",
-    "Ctrl-C or SIGTERM writes a checkpoint and stops; --resume goes on from it. See docs/training.md.",
+    "Ctrl-C, SIGTERM or SIGHUP (a terminal that closes) writes a checkpoint and stops; --resume goes on from it. See "
+    "docs/training.md.",
     rows,
     1,
     run,

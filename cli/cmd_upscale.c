@@ -144,6 +144,7 @@ static int run(const command *c, int argc, char **argv) {
     if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
     job j = {.s = &s};
     j.out = (output_job){.s = &s.out, .unit = "window", .progress = progress_choose(s.out.progress, s.out.quiet)};
+    s.out.machine.quiet = s.out.quiet;
     j.out.c = open_context(&s.out.machine, &code);
     if (!j.out.c) return code;
     fill_options(&j);

@@ -16,10 +16,15 @@ int report_failure(const lumiere_context *c, lumiere_status status) {
 }
 
 lumiere_context *open_context(const machine_settings *s, int *code) {
-    const lumiere_context_options options = {.device = s->device, .precision = s->precision, .threads = s->threads};
+    const lumiere_context_options options = {
+        .device = s->device, .precision = s->precision, .threads = s->threads > 0 ? s->threads : 0};
     lumiere_context *c;
     lumiere_status status = lumiere_context_create(&options, &c);
-    if (status == LUMIERE_OK) return c;
+    int used = status == LUMIERE_OK ? lumiere_threads(c) : 0;
+    if (used && s->threads > used && !s->quiet)
+        complain(0, "%d threads asked for; %d are used, one for each processor that this process may use", s->threads,
+                 used);
+    if (used) return c;
     *code = report_failure(c, status);
     lumiere_context_free(&c);
     return NULL;
@@ -45,22 +50,37 @@ const char *find_model(const char *given, char *path, size_t size) {
     return NULL;
 }
 
-static volatile sig_atomic_t stop_requested;
+static volatile sig_atomic_t stop_requested, pipe_closed;
 
 static void on_signal(int number) {
-    (void)number;
+    if (number == SIGPIPE) pipe_closed = 1;
     stop_requested = 1;
 }
 
+// Where the parent chose that a signal is ignored (nohup), it stays so.
+static void watch_unless_ignored(int number) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old;
+    sigemptyset(&action.sa_mask);
+    if (!sigaction(number, NULL, &old) && old.sa_handler != SIG_IGN) sigaction(number, &action, NULL);
+}
+
+// A closing terminal sends SIGHUP, and its shell once more; each further line written to a closed pipe sends SIGPIPE:
+// neither may end the program the second time.
 void watch_interrupts(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    watch_unless_ignored(SIGHUP);
+    watch_unless_ignored(SIGPIPE);
 }
 
 bool interrupted(void) {
     return stop_requested;
+}
+
+bool reader_is_gone(void) {
+    return pipe_closed;
 }
 
 static bool plain_terminal(void) {

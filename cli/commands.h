@@ -20,9 +20,11 @@ lumiere_context *open_context(const machine_settings *s, int *code);
 // installation that this program is in. path has room for size bytes. NULL: there is none.
 const char *find_model(const char *given, char *path, size_t size);
 
-// From now on the first SIGINT or SIGTERM only sets a mark; a second one ends the program.
+// From now on the first SIGINT or SIGTERM only sets a mark, a second one ends the program; SIGHUP and SIGPIPE set the
+// mark, unless they are ignored.
 void watch_interrupts(void);
 bool interrupted(void);
+bool reader_is_gone(void); // standard output or standard error is a pipe that nobody reads any more
 
 typedef enum progress_mode { PROGRESS_NONE, PROGRESS_BAR, PROGRESS_JSON } progress_mode;
 // "auto" or NULL: a bar when stderr is a terminal.

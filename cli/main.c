@@ -18,7 +18,7 @@ static void print_help(void) {
     printf("  %-11s %s\n", "help", "Prints a command's options: lumiere help COMMAND.");
     printf("  %-11s %s\n", "--version", "Prints the version.");
     printf("\nExit codes: 0 done, 1 failed, 2 wrong usage, 3 model missing or damaged, 4 not enough memory,\n"
-           "5 input or output file, 130 interrupted.\n");
+           "5 input or output file, 130 interrupted, 141 nobody reads the output any more.\n");
 }
 
 static const command *find_command(const char *name) {
@@ -61,6 +61,8 @@ int main(int argc, char **argv) {
     signal(SIGXFSZ, SIG_IGN); // a file that gets too large is a write error like any other
     int code = dispatch(argc, argv);
     bool failed = ferror(stdout) != 0;
-    if ((fclose(stdout) || failed) && code == 0) return complain(5, "standard output could not be written");
+    failed |= fclose(stdout) != 0;
+    if (reader_is_gone() && (code == 0 || code == 130)) return 128 + SIGPIPE; // as of a program that it ended
+    if (failed && code == 0) return complain(5, "standard output could not be written");
     return code;
 }

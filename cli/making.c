@@ -183,6 +183,7 @@ int making_run(making *m) {
     if (code != GO_ON) return code;
     job j = {.making = m, .s = s};
     j.out = (output_job){.s = &s->out, .unit = "step", .progress = progress_choose(s->out.progress, s->out.quiet)};
+    s->out.machine.quiet = s->out.quiet;
     j.out.c = open_context(&s->out.machine, &code);
     if (!j.out.c) return code;
     choose_seed(s);

@@ -42,12 +42,14 @@ typedef struct command {
 // Options that every command which computes has; first in its settings.
 typedef struct machine_settings {
     const char *device, *precision;
-    int threads;
+    int threads; // below 1: all processors
+    bool quiet;  // not an option of its own: don't say that fewer threads are used
 } machine_settings;
 #define OPTION_THREADS                                                                                                 \
     {                                                                                                                  \
         .name = "threads", .letter = 't', .kind = OPTION_INT, .offset = offsetof(machine_settings, threads),           \
-        .argument = "N", .help = "threads to compute with (default: all processors)", .least = 1, .most = 4096         \
+        .argument = "N", .help = "threads to compute with; 0 or -1: all processors (default)", .least = -1,            \
+        .most = 4096                                                                                                   \
     }
 #define OPTION_PRECISION                                                                                               \
     {                                                                                                                  \

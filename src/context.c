@@ -45,8 +45,9 @@ lumiere_status lumiere_context_create(const lumiere_context_options *options, lu
     lm_status status = o->threads >= 0 && o->threads <= 4096
                            ? LM_OK
                            : lm_fail(&e, LM_USAGE, "%d threads; 0 (all processors) to 4096 are possible", o->threads);
-    c->threads = o->threads > 0 ? o->threads : lm_processors();
-    if (status == LM_OK) status = lm_device_open(&e, o->device ? o->device : "cpu", o->threads, &c->device);
+    int most = lm_processors(); // threads wait for each other by polling: more than can run at once only take time
+    c->threads = o->threads > 0 && o->threads < most ? o->threads : most;
+    if (status == LM_OK) status = lm_device_open(&e, o->device ? o->device : "cpu", c->threads, &c->device);
     if (status == LM_OK) status = choose_precision(&e, c, o->precision);
     if (status != LM_OK) lm_device_close(&c->device);
     return api_done(c, status, &e);
@@ -57,6 +58,10 @@ void lumiere_context_free(lumiere_context **c) {
     lm_device_close(&(*c)->device);
     lm_free(*c);
     *c = NULL;
+}
+
+int lumiere_threads(const lumiere_context *c) {
+    return c->threads;
 }
 
 const char *lumiere_error_message(const lumiere_context *c) {

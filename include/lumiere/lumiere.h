@@ -39,11 +39,12 @@ LUMIERE_API const char *lumiere_version(void); // "0.1.0"
 typedef struct lumiere_context_options {
     const char *device;    // "cpu" (default when NULL), "reference"
     const char *precision; // "auto" (default when NULL), "fp32", "bf16"
-    int threads;           // 0: all processors this process may use
+    int threads;           // 0: all processors this process may use; no more than those are used
 } lumiere_context_options;
 // options may be NULL. On failure *out is still a context, good for its message; NULL only when memory is short.
 LUMIERE_API lumiere_status lumiere_context_create(const lumiere_context_options *options, lumiere_context **out);
 LUMIERE_API void lumiere_context_free(lumiere_context **c);
+LUMIERE_API int lumiere_threads(const lumiere_context *c);               // that it computes with
 LUMIERE_API const char *lumiere_error_message(const lumiere_context *c); // "" when the last call succeeded
 LUMIERE_API const char *
 lumiere_device_summary(const lumiere_context *c); // one line: processor, instructions, threads, libraries
