@@ -68,17 +68,39 @@ static lm_status state_transfer(lm_error *e, lm_trainer *t, state_block *b, bool
     return LM_OK;
 }
 
+// Neither what is not finite nor an average that half precision can't hold could be read again: a run that has come to
+// that ends here, and the checkpoint before it stays.
+static lm_status check_state(lm_error *e, const lm_trainer *t, const state_block *b) {
+    const float beyond_half = 65520; // rounds to infinity
+    for (int i = 0; i < b->slot_count; i++) {
+        const lm_slot *slot = &b->slots[i];
+        float bound = slot->offset >= b->at[1] && slot->offset < b->at[2] ? beyond_half : INFINITY;
+        int64_t n = 1;
+        for (int k = 0; k < slot->rank; k++) n *= slot->dim[k];
+        for (int64_t k = 0; k < n; k++)
+            if (!(fabsf(b->data[slot->offset + k]) < bound))
+                return lm_fail(e, LM_FAILED,
+                               "step %lld: the training has diverged: %.100s holds %g; nothing was saved, an earlier "
+                               "checkpoint stays; try a lower learning_rate",
+                               (long long)t->step, slot->name, (double)b->data[slot->offset + k]);
+    }
+    return LM_OK;
+}
+
 static lm_status save_checkpoint(lm_error *e, lm_trainer *t, state_block *b) {
-    char step[32], mean[48], seconds[48], skipped[32];
+    char step[32], mean[48], seconds[48], skipped[32], in_row[32];
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     snprintf(skipped, sizeof skipped, "%lld", (long long)t->skipped);
+    snprintf(in_row, sizeof in_row, "%lld", (long long)t->skipped_in_row);
     snprintf(mean, sizeof mean, "%a", t->loss_mean);
     snprintf(seconds, sizeof seconds, "%a", t->seconds);
     char *config = lm_unet_config_json(&t->net), *path = trainer_path(t, "checkpoint.safetensors");
-    const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config"};
-    const char *values[] = {step, skipped, mean, seconds, t->cfg->stage, config};
+    const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config", "skipped_in_row"};
+    const char *values[] = {step, skipped, mean, seconds, t->cfg->stage, config, in_row};
     lm_status s = config && path ? state_transfer(e, t, b, false) : lm_fail_memory(e, 1e4, "the checkpoint");
-    if (s == LM_OK) s = lm_weights_save(e, path, b->slots, b->slot_count, b->data, LM_ST_F32, keys, values, 6);
+    if (s == LM_OK) s = check_state(e, t, b);
+    if (s == LM_OK) s = lm_weights_save(e, path, b->slots, b->slot_count, b->data, LM_ST_F32, keys, values, 7);
+    if (s == LM_OK) t->saved = t->step;
     lm_free(config);
     lm_free(path);
     return s;
@@ -139,14 +161,17 @@ static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
         values[i] = lm_safetensors_metadata(f, keys[i]);
         if (!values[i]) s = lm_fail(e, LM_MODEL, "%s is not a checkpoint: it has no \"%s\"", path, keys[i]);
     }
+    const char *in_row = lm_safetensors_metadata(f, "skipped_in_row"); // checkpoints were written without it
     char *config = lm_unet_config_json(&t->net);
     if (s == LM_OK && !config) s = lm_fail_memory(e, 1e4, "the checkpoint");
     if (s == LM_OK && (strcmp(values[4], t->cfg->stage) || strcmp(values[5], config)))
         s = lm_fail(e, LM_MODEL, "%s belongs to another stage or network; give the run another folder", path);
     if (s == LM_OK &&
         !(parse_count(values[0], 1, UINT32_MAX, &t->step) && parse_count(values[1], 0, t->step, &t->skipped) &&
-          parse_number(values[2], &t->loss_mean) && parse_number(values[3], &t->seconds)))
+          parse_number(values[2], &t->loss_mean) && parse_number(values[3], &t->seconds) &&
+          (!in_row || parse_count(in_row, 0, t->skipped, &t->skipped_in_row))))
         s = lm_fail(e, LM_MODEL, "%s is damaged: its step, skipped, loss_mean or seconds is not a number", path);
+    t->saved = t->step;
     lm_free(config);
     lm_safetensors_free(&f);
     return s;

@@ -21,7 +21,7 @@ lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r)
     if (f) {
         n = fprintf(f, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,", (long long)r->step, (long long)r->samples, r->seconds, r->loss,
                     r->rate, r->grad_norm);
-        if (n >= 0 && !isnan(r->validation)) n = fprintf(f, "%.6f", r->validation);
+        if (n >= 0 && r->validated) n = isfinite(r->validation) ? fprintf(f, "%.6f", r->validation) : fprintf(f, "nan");
         if (n >= 0) n = fprintf(f, ",%lld\n", (long long)r->skipped);
         if (fclose(f)) n = -1;
     }

@@ -15,8 +15,6 @@ enum { VALIDATION_SEED = 20240123 }; // of the triples, whatever the run's own s
 
 // Triple i is the same for any batch size; their number is rounded up to whole batches.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
-    *out = (double)NAN;
-    if (!lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION)) return LM_OK;
     lm_batch_options o = t->batch;
     o.split = LM_SPLIT_VALIDATION;
     o.seed = VALIDATION_SEED;

@@ -4,11 +4,9 @@
 #include "base/memory.h"
 #include "model/slots.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 // ---- setting up ----
 
@@ -89,7 +87,10 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
     trainer_log(t, "data: %d sprites to train on (%d animated), %d left out for validation",
                 lm_dataset_count(t->dataset, LM_SPLIT_TRAIN), lm_dataset_animated(t->dataset, LM_SPLIT_TRAIN),
                 lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION));
-    return LM_OK;
+    if (lm_dataset_count(t->dataset, LM_SPLIT_TRAIN) > 0) return LM_OK;
+    return lm_fail(e, LM_MEDIA,
+                   "nothing to train on: every subject of the data is left out for validation, as one in twenty is by "
+                   "its name; add more subjects");
 }
 
 static lm_status device_floats(lm_error *e, const lm_trainer *t, int64_t n, float **out) {
@@ -130,25 +131,7 @@ static lm_status zero_gradients(lm_error *e, lm_trainer *t) { // what lies betwe
     return s;
 }
 
-// path and what lies above it.
-static lm_status make_folder(lm_error *e, const char *path) {
-    char *part = lm_strdup(path);
-    if (!part) return lm_fail_memory(e, (double)strlen(path), "the run's folder");
-    bool made = true;
-    for (size_t i = 1, n = strlen(part); i <= n && made; i++) {
-        if (path[i] != '/' && path[i]) continue;
-        part[i] = 0;
-        made = !mkdir(part, 0777) || errno == EEXIST;
-        part[i] = path[i];
-    }
-    lm_free(part);
-    struct stat info;
-    if (made && !stat(path, &info) && S_ISDIR(info.st_mode)) return LM_OK;
-    return lm_fail(e, LM_MEDIA, "can't make the folder %s: %s", path, strerror(made ? ENOTDIR : errno));
-}
-
 static lm_status set_up(lm_error *e, lm_trainer *t) {
-    LM_TRY(make_folder(e, t->cfg->out));
     LM_TRY(read_network(e, t));
     LM_TRY(lm_text_encoder_open(e, t->d, t->cfg->text, &t->encoder));
     if (lm_text_encoder_width(t->encoder) != t->net.text_width)
@@ -164,7 +147,8 @@ static lm_status set_up(lm_error *e, lm_trainer *t) {
     LM_TRY(zero_gradients(e, t));
     LM_TRY(t->o.resume ? trainer_load(e, t) : trainer_start(e, t));
     if (t->o.resume) trainer_log(t, "resumed at step %lld", (long long)t->step);
-    return metrics_cut(e, t);
+    if (t->cfg->learning_rate == 0) trainer_log(t, "learning_rate is 0: no weight will change");
+    return LM_OK;
 }
 
 static void tear_down(lm_trainer *t) {
@@ -226,12 +210,9 @@ static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, 
     row->loss = (double)loss;
     row->grad_norm = sqrt(squares);
     row->rate = trainer_rate(t->cfg, t->step);
-    bool finite = isfinite(row->loss) && isfinite(row->grad_norm);
-    if (!finite || (t->step > t->cfg->warmup && t->step > t->skipped && row->loss > t->cfg->outlier * t->loss_mean)) {
-        trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1,
-                    row->loss, row->grad_norm, t->loss_mean);
-        t->skipped++;
-    } else {
+    bool keep;
+    LM_TRY(trainer_judge(e, t, row, &keep));
+    if (keep) {
         LM_TRY(trainer_update(e, t, row->rate, row->grad_norm));
         t->loss_mean = t->step == t->skipped ? row->loss : 0.98 * t->loss_mean + 0.02 * row->loss;
     }
@@ -245,52 +226,71 @@ static bool every(int64_t step, int64_t n) {
     return n > 0 && step % n == 0;
 }
 
-// The row, validation and sample sheet that are due after this step.
+static lm_status validate_and_say(lm_error *e, lm_trainer *t, metrics_row *row) {
+    long long step = t->step;
+    if (!row->validated) {
+        trainer_log(t, "step %lld: loss %.4f; no subject is left out for validation", step, row->loss);
+        return LM_OK;
+    }
+    LM_TRY(trainer_validate(e, t, &row->validation));
+    if (isfinite(row->validation))
+        trainer_log(t, "step %lld: loss %.4f, validation %.4f", step, row->loss, row->validation);
+    else
+        trainer_log(t, "step %lld: loss %.4f; the averaged weights' validation loss is not a finite number", step,
+                    row->loss);
+    return LM_OK;
+}
+
+// The row, validation and sample sheet that are due after this step. row->loss becomes the running mean, where there is
+// one.
 static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
     const lm_run_config *c = t->cfg;
     bool last = t->step == c->steps, validate = every(t->step, c->validate_every) || (last && c->validate_every);
     row->step = t->step;
     row->samples = t->step * c->batch;
     row->skipped = t->skipped;
-    row->validation = (double)NAN;
-    if (validate) {
-        LM_TRY(trainer_validate(e, t, &row->validation));
-        if (isnan(row->validation))
-            trainer_log(t, "step %lld: loss %.4f; no subject is left out for validation", (long long)t->step,
-                        t->loss_mean);
-        else
-            trainer_log(t, "step %lld: loss %.4f, validation %.4f", (long long)t->step, t->loss_mean, row->validation);
-    }
-    if (validate || last || every(t->step, c->log_every)) {
-        row->loss = t->loss_mean;
-        LM_TRY(metrics_append(e, t, row));
-    }
+    row->validated = validate && lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION) > 0;
+    if (t->step > t->skipped) row->loss = t->loss_mean;
+    if (validate) LM_TRY(validate_and_say(e, t, row));
+    if (validate || last || every(t->step, c->log_every)) LM_TRY(metrics_append(e, t, row));
     if (!every(t->step, c->sample_every) && !(last && c->sample_every)) return LM_OK;
     return trainer_is_ssr(t) ? trainer_ssr_sheet(e, t) : trainer_sample_sheet(e, t);
 }
 
+// A run that has all its steps: it may have been killed while it wrote its last files, so these are written again.
+static lm_status finish_again(lm_error *e, lm_trainer *t) {
+    trainer_log(t, "the run has all of its %lld steps; to go on, raise steps", (long long)t->cfg->steps);
+    LM_TRY(metrics_cut(e, t));
+    return trainer_save(e, t);
+}
+
+// While steps are skipped a checkpoint that is due waits: the weights that led there may be the cause, and the one that
+// lies there is from before.
 static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
     const lm_run_config *c = t->cfg;
     double start = lm_seconds() - t->seconds, saved = lm_seconds(), begun = lm_seconds();
     int64_t first = t->step;
-    bool go = true;
-    if (t->step >= c->steps) return trainer_save(e, t); // a run killed while it wrote its last files
+    bool go = true, due = false;
     while (go && t->step < c->steps) {
         lm_train_batch b;
-        metrics_row row;
+        metrics_row row = {0};
         LM_TRY(lm_prefetch_next(e, data, &b));
-        lm_status s = take_step(e, t, &b, &row);
+        lm_status s = t->step == first ? metrics_cut(e, t) : LM_OK;
+        if (s == LM_OK) s = take_step(e, t, &b, &row);
         lm_train_batch_free(&b);
         LM_TRY(s);
         row.seconds = t->seconds = lm_seconds() - start;
         LM_TRY(report(e, t, &row));
         double left = (lm_seconds() - begun) / (double)(t->step - first) * (double)(c->steps - t->step);
-        if (t->o.progress) go = t->o.progress(t->o.user, t->step, c->steps, t->loss_mean, left);
-        if (!go || t->step == c->steps || every(t->step, c->checkpoint_steps) ||
-            lm_seconds() - saved > 60 * c->checkpoint_minutes) {
+        if (t->o.progress) go = t->o.progress(t->o.user, t->step, c->steps, row.loss, left);
+        bool ends = t->step == c->steps;
+        if (ends) LM_TRY(trainer_judge_run(e, t));
+        due |= every(t->step, c->checkpoint_steps) || lm_seconds() - saved > 60 * c->checkpoint_minutes;
+        if (!go || ends || (due && !t->skipped_in_row)) {
             t->seconds = lm_seconds() - start;
             LM_TRY(trainer_save(e, t));
             saved = lm_seconds();
+            due = false;
         }
     }
     if (go) return LM_OK;
@@ -300,10 +300,14 @@ static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
 lm_status lm_train(lm_error *e, lm_device *d, const lm_run_config *cfg, const lm_trainer_options *o) {
     lm_trainer t = {.cfg = cfg, .o = *o, .d = d};
     lm_prefetch *data = NULL;
-    lm_status s = set_up(e, &t);
-    if (s == LM_OK) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
-    if (s == LM_OK) s = loop(e, &t, data);
+    lm_status s = trainer_take_folder(e, &t);
+    if (s == LM_OK) s = set_up(e, &t);
+    bool finished = s == LM_OK && t.step >= cfg->steps;
+    if (finished) s = finish_again(e, &t);
+    if (s == LM_OK && !finished) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
+    if (s == LM_OK && !finished) s = loop(e, &t, data);
     lm_prefetch_free(&data);
     tear_down(&t);
+    trainer_leave_folder(&t);
     return s;
 }

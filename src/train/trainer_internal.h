@@ -27,11 +27,14 @@ struct lm_trainer {
     int64_t elements, grad_elements;                      // of the parameter and gradient blocks
     float *weights, *average, *grads, *moment1, *moment2; // device memory; the moments have the gradients' layout
     float *states, *mask;                                 // one batch's text
-    int64_t step, skipped;                                // steps done; of which skipped
+    int64_t step, skipped, skipped_in_row;                // steps done; of which skipped; of these the last ones
+    int64_t saved;                                        // step of the checkpoint; 0: there is none
     double loss_mean; // running mean over kept steps, what an outlier is measured by
     double seconds;   // spent in this run, resumed parts included
     lm_slot *slots;   // one a parameter, at its offset
     int params;
+    int lock; // the run's folder held for this process; -1: not
+    int made; // folders that were not there before
 };
 
 bool trainer_is_video(const lm_trainer *t); // stage "video"
@@ -47,12 +50,17 @@ void trainer_network_free(train_network *n);
 // Writes a batch's inputs (and text through the cache) into a network.
 lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b);
 
+// The run's folder, made where it is missing, for this process alone; LM_MEDIA while another training has it. leave,
+// for whatever came of it, takes folders away again that were made and are empty.
+lm_status trainer_take_folder(lm_error *e, lm_trainer *t);
+void trainer_leave_folder(lm_trainer *t);
+
 // Learning rate of a step (from 0): warm-up, then constant, then linearly to 0 over the last `cooldown` of the steps.
 double trainer_rate(const lm_run_config *c, int64_t step);
 // AdamW over every run of trained parameters that lie side by side, from the gradients of step t->step.
 lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_norm);
 
-// Mean loss of the averaged weights over the fixed validation triples; *out is NaN when there is no validation subject.
+// Mean loss of the averaged weights over the fixed validation triples; there must be a validation subject.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);
 // One row a prompt, from the averaged weights, into sample-STEP.png.
 lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t);
@@ -69,8 +77,15 @@ lm_status trainer_save_style(lm_error *e, lm_trainer *t, const float *average);
 
 typedef struct metrics_row {
     int64_t step, samples, skipped;
-    double seconds, loss, rate, grad_norm, validation; // validation NaN: none at this step
+    double seconds, loss, rate, grad_norm, validation;
+    bool validated; // at this step
 } metrics_row;
+// Whether a step's loss and gradient, in row, are fit for an update; else it is counted and said. LM_FAILED after 20 in
+// a row that are not: no weight changes any more, so that going on would only take time.
+lm_status trainer_judge(lm_error *e, lm_trainer *t, const metrics_row *row, bool *keep);
+// At the run's last step: says how many were skipped; LM_FAILED when all were.
+lm_status trainer_judge_run(lm_error *e, const lm_trainer *t);
+
 lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *row);
 lm_status metrics_cut(lm_error *e,
                       const lm_trainer *t); // drops rows past the trainer's step; makes the file when missing

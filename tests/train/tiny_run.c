@@ -209,7 +209,7 @@ static lm_safetensors *open_checkpoint(const tiny_run *r, const char *out) {
 }
 
 void tiny_run_expect_same(const tiny_run *r, const char *out_a, const char *out_b) {
-    static const char *const keys[] = {"step", "skipped", "loss_mean", "stage", "config"};
+    static const char *const keys[] = {"step", "skipped", "skipped_in_row", "loss_mean", "stage", "config"};
     lm_safetensors *a = open_checkpoint(r, out_a), *b = open_checkpoint(r, out_b);
     assert_int_equal(lm_safetensors_count(a), lm_safetensors_count(b));
     assert_true(lm_safetensors_count(a) > 100);
@@ -219,7 +219,7 @@ void tiny_run_expect_same(const tiny_run *r, const char *out_a, const char *out_
         assert_int_equal(x->bytes, y->bytes);
         if (memcmp(x->data, y->data, x->bytes) != 0) fail_msg("%s and %s differ in %s", out_a, out_b, x->name);
     }
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         assert_string_equal(lm_safetensors_metadata(a, keys[i]), lm_safetensors_metadata(b, keys[i]));
     lm_safetensors_free(&a);
     lm_safetensors_free(&b);

@@ -21,7 +21,7 @@ static bool on_step(void *user, int64_t step, int64_t steps, double loss, double
 static void on_line(void *user, const char *line) {
     watch *w = user;
     w->lines++;
-    w->skips += strstr(line, "skipped") != NULL;
+    w->skips += strstr(line, " skipped: ") != NULL;
 }
 
 lm_status watched_train(lm_error *e, const tiny_run *r, const char *out, const char *const *set, lm_dtype precision,
