@@ -2,15 +2,19 @@
 // process.
 #include "base/cgroup.h"
 #include "base/memory.h"
+#include "base/threads.h"
 
 #include <limits.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -217,12 +221,58 @@ static void test_numbers(void **state) {
     assert_int_equal(lm_number_in_file("/nowhere", NULL), UINT64_MAX);
 }
 
+static void put_in_group(const char *top, const char *group, const char *name, const char *text) {
+    char path[2000];
+    snprintf(path, sizeof path, "sys/fs/cgroup%s%s/%s", top, strcmp(group, "/") ? group : "", name);
+    put(path, text);
+}
+
+// In a mount namespace of its own, with made-up files over /sys/fs/cgroup: 0 when the process's own group limits what
+// is available, SKIPPED where a process may not do that.
+enum { SKIPPED = 77 };
+static int own_group_counts(void) {
+    if (unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS)) return SKIPPED;
+    if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)) return SKIPPED;
+    FILE *f = fopen("/proc/self/cgroup", "r");
+    bool beside_v1 = !access("/sys/fs/cgroup/unified", F_OK);
+    if (!f || mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL)) return SKIPPED;
+    root[0] = 0;
+    char line[1000];
+    while (fgets(line, sizeof line, f)) {
+        line[strcspn(line, "\n")] = 0;
+        char *list = strchr(line, ':') + 1, *group = strchr(list, ':') + 1;
+        if (list + 1 == group) {
+            put_in_group(beside_v1 ? "/unified" : "", group, "memory.max", "50000000\n");
+            put_in_group(beside_v1 ? "/unified" : "", group, "memory.current", "20000000\n");
+            put_in_group(beside_v1 ? "/unified" : "", group, "cpu.max", "100000 100000\n");
+        } else if (!strncmp(list, "memory:", 7)) {
+            put_in_group("/memory", group, "memory.limit_in_bytes", "50000000\n");
+            put_in_group("/memory", group, "memory.usage_in_bytes", "20000000\n");
+        }
+    }
+    fclose(f);
+    if (lm_cgroup_memory_left("") == UINT64_MAX) return SKIPPED; // no control groups, or mounted elsewhere
+    return lm_memory_available() <= 30000000 && lm_processors() == 1 ? 0 : 1;
+}
+
+static void test_own_group(void **state) {
+    (void)state;
+    int result;
+    pid_t child = fork();
+    if (child == 0) _exit(own_group_counts());
+    assert_int_equal(waitpid(child, &result, 0), child);
+    assert_true(WIFEXITED(result));
+    if (WEXITSTATUS(result) == SKIPPED) skip();
+    assert_int_equal(WEXITSTATUS(result), 0);
+}
+
 #define IN_A_ROOT(test) cmocka_unit_test_setup_teardown(test, make, clean)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_A_ROOT(test_nothing_there), IN_A_ROOT(test_version_2),  IN_A_ROOT(test_container), IN_A_ROOT(test_version_1),
-        IN_A_ROOT(test_hybrid),        IN_A_ROOT(test_long_lines), IN_A_ROOT(test_numbers),
+        IN_A_ROOT(test_nothing_there), IN_A_ROOT(test_version_2),        IN_A_ROOT(test_container),
+        IN_A_ROOT(test_version_1),     IN_A_ROOT(test_hybrid),           IN_A_ROOT(test_long_lines),
+        IN_A_ROOT(test_numbers),       cmocka_unit_test(test_own_group),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
