@@ -90,9 +90,23 @@ static bool take_lock(lm_error *e, lm_trainer *t, const char *path, lm_status *s
     return true;
 }
 
+// A run's model.safetensors and config.json would take the place of what it reads.
+static lm_status check_inputs_elsewhere(lm_error *e, const lm_trainer *t) {
+    const char *const names[] = {"init", "inflation", "text"};
+    const char *const paths[] = {t->cfg->init, t->cfg->inflation, t->cfg->text};
+    struct stat out, in;
+    for (int i = 0; i < 3; i++)
+        if (*paths[i] && !stat(paths[i], &in) && !stat(t->cfg->out, &out) && in.st_ino == out.st_ino &&
+            in.st_dev == out.st_dev)
+            return lm_fail(e, LM_USAGE, "out is the folder of %s, whose files would be replaced; name another folder",
+                           names[i]);
+    return LM_OK;
+}
+
 lm_status trainer_take_folder(lm_error *e, lm_trainer *t) {
     t->lock = -1;
     LM_TRY(make_folder(e, t, t->cfg->out));
+    if (!t->o.resume) LM_TRY(check_inputs_elsewhere(e, t));
     char *path = trainer_path(t, lock_name);
     if (!path) return lm_fail_memory(e, 1e3, "the run's folder");
     lm_status status = LM_OK;

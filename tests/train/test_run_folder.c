@@ -132,6 +132,20 @@ static void test_nothing_left(void **state) {
     lm_free(folder), lm_free(data), lm_free(from), lm_free(to);
 }
 
+// out may not be where the run reads from: its files would be replaced.
+static void test_out_is_an_input(void **state) {
+    (void)state;
+    watch w;
+    watched_train_whole(&run, "image", NULL, LM_F32, &w);
+    char *checkpoint = tiny_path(&run, "image/checkpoint.safetensors"), *init = lm_format("init=%s/image", run.folder);
+    assert_int_equal(unlink(checkpoint), 0);
+    watched_refuse(&run, "./image/", (const char *[]){init, NULL}, false, LM_USAGE, "out is the folder of init");
+    watched_refuse(&run, "text", NULL, false, LM_USAGE, "out is the folder of text");
+    assert_false(exists("text/train.lock"));
+    lm_free(checkpoint);
+    lm_free(init);
+}
+
 static bool fill_disk(void *user, int64_t step, int64_t steps, double loss, double seconds_left) {
     (void)steps, (void)loss, (void)seconds_left;
     const struct rlimit *small = user;
@@ -171,6 +185,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_one_at_a_time),
         cmocka_unit_test(test_nothing_left),
+        cmocka_unit_test(test_out_is_an_input),
         cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, make, clean);
