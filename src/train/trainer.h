@@ -17,5 +17,7 @@ typedef struct lm_trainer_options {
 
 // Runs to cfg->steps. Leaves in cfg->out: checkpoint.safetensors (everything, fp32), model.safetensors and config.json
 // (the averaged weights in half precision: a model part), metrics.csv, sample-STEP.png. A step whose loss or gradient
-// is not finite, or whose loss is an outlier, is skipped and logged.
+// is not finite, or whose loss is an outlier, is skipped and logged. LM_FAILED: 20 such steps in a row, none but such
+// steps, or weights that are not finite when they should be saved; the checkpoint before stays. LM_MEDIA, also: another
+// training has the folder.
 lm_status lm_train(lm_error *e, lm_device *d, const lm_run_config *cfg, const lm_trainer_options *o);
