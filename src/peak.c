@@ -57,9 +57,10 @@ static peak_loop choose(lm_dtype type, lm_dtype *of) {
     return plain;
 }
 
-static void run_loop(void *context, int64_t piece, int thread) {
-    (void)piece, (void)thread;
+static lm_status run_loop(lm_error *e, void *context, int64_t piece, int thread) {
+    (void)e, (void)piece, (void)thread;
     ((peak_loop *)context)[0]();
+    return LM_OK;
 }
 
 lm_status lm_peak_measure(lm_error *e, int threads, lm_dtype type, double *out, lm_dtype *of) {
@@ -69,11 +70,12 @@ lm_status lm_peak_measure(lm_error *e, int threads, lm_dtype type, double *out, 
     int64_t pieces = 4 * (int64_t)lm_pool_threads(pool);
     *out = 0;
     double operations = loop() * (double)pieces;
-    for (int i = 0; i < 20; i++) {
+    lm_status status = LM_OK;
+    for (int i = 0; i < 20 && status == LM_OK; i++) {
         double start = lm_seconds();
-        lm_pool_run(pool, pieces, run_loop, &loop);
+        status = lm_pool_run(e, pool, pieces, run_loop, &loop);
         *out = fmax(*out, operations / (lm_seconds() - start));
     }
     lm_pool_free(&pool);
-    return LM_OK;
+    return status;
 }

@@ -77,7 +77,8 @@ static void load_low(const run *u, int frame, float *low) {
 
 // The condition's noise is drawn anew for every window: it costs little beside the network, and keeping it would take
 // as much memory as the clip.
-static void make_cond(void *user, int64_t i, int thread) {
+static lm_status make_cond(lm_error *e, void *user, int64_t i, int thread) {
+    (void)e;
     const run *u = user;
     const upscale_request *r = u->r;
     int width = r->run_width / LM_ENLARGEMENT, height = r->run_height / LM_ENLARGEMENT, frame = u->cond_at + (int)i;
@@ -89,6 +90,7 @@ static void make_cond(void *user, int64_t i, int thread) {
         lm_add_noise(lm_level_at(r->noise_level), noise, n, low);
     }
     lm_enlarge(low, height, width, 0, 0, r->run_height, r->run_width, u->cond + i * u->frame);
+    return LM_OK;
 }
 
 // Bytes of the frames and pixels that were asked for, of clean frames that begin at first; out of range is clamped.
@@ -164,7 +166,7 @@ static lm_status window(lm_error *e, run *u, int i) {
     LM_TRY(finish_frames(e, u, start));
     if (u->cond_at != start) {
         u->cond_at = start;
-        lm_pool_run(u->pool, g->time.window, make_cond, u);
+        LM_TRY(lm_pool_run(e, u->pool, g->time.window, make_cond, u));
     }
     for (int k = 0; k < tiles; k++) {
         LM_TRY(evaluate(e, u, i, k / g->columns.count, k % g->columns.count));

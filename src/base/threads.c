@@ -19,9 +19,12 @@ struct lm_pool {
     atomic_int busy;        // workers that have not finished the present generation
     atomic_bool stop;
     _Alignas(64) atomic_llong next; // next piece to take
+    atomic_llong failed;            // the lowest piece that failed; INT64_MAX while none has
     int64_t pieces;
     lm_piece_fn fn;
     void *context;
+    lm_status status; // of the failed piece, with its message
+    lm_error error;
     int threads, started;
     struct worker {
         lm_pool *pool;
@@ -36,8 +39,24 @@ static void relax(void) {
 #endif
 }
 
+static void record_failure(lm_pool *p, int64_t piece, lm_status status, const lm_error *e) {
+    pthread_mutex_lock(&p->mutex);
+    if (piece < atomic_load(&p->failed)) {
+        atomic_store(&p->failed, piece);
+        p->status = status;
+        p->error = *e;
+    }
+    pthread_mutex_unlock(&p->mutex);
+}
+
+// Pieces are taken in order, so every piece before one that failed has been taken already, and is run to its end.
 static void take_pieces(lm_pool *p, int thread) {
-    for (int64_t i; (i = atomic_fetch_add(&p->next, 1)) < p->pieces;) p->fn(p->context, i, thread);
+    lm_error e;
+    for (int64_t i; (i = atomic_fetch_add(&p->next, 1)) < p->pieces && i < atomic_load(&p->failed);) {
+        lm_error_clear(&e);
+        lm_status status = p->fn(&e, p->context, i, thread);
+        if (status != LM_OK) record_failure(p, i, status, &e);
+    }
 }
 
 static void *worker_main(void *arg) {
@@ -70,15 +89,16 @@ static void start_generation(lm_pool *p) {
     pthread_mutex_unlock(&p->mutex);
 }
 
-void lm_pool_run(lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
+lm_status lm_pool_run(lm_error *e, lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
     if (p->started == 0 || pieces <= 1) {
-        for (int64_t i = 0; i < pieces; i++) fn(context, i, 0);
-        return;
+        for (int64_t i = 0; i < pieces; i++) LM_TRY(fn(e, context, i, 0));
+        return LM_OK;
     }
     p->fn = fn;
     p->context = context;
     p->pieces = pieces;
     atomic_store(&p->next, 0);
+    atomic_store(&p->failed, INT64_MAX);
     start_generation(p);
     take_pieces(p, 0);
     for (int i = 0; i < SPINS && atomic_load(&p->busy); i++) relax();
@@ -87,6 +107,7 @@ void lm_pool_run(lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
         while (atomic_load(&p->busy)) pthread_cond_wait(&p->idle, &p->mutex);
         pthread_mutex_unlock(&p->mutex);
     }
+    return atomic_load(&p->failed) == INT64_MAX ? LM_OK : lm_fail(e, p->status, "%s", p->error.text);
 }
 
 int lm_processors(void) {

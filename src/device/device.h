@@ -39,7 +39,8 @@ typedef struct lm_adamw { // Loshchilov & Hutter, arXiv 1711.05101, as PyTorch c
 // A backend. run takes calls one after the other; calls with the same frames > 0 may be passed together, and a backend
 // may then run frames 0..k through all of them before the next frames. weights_version changes whenever weights have
 // been written to; a kernel that keeps packed weights packs again when it sees a new value. Nothing is allocated by
-// run.
+// run. Where a kernel fails, run ends with its status and message, the same for any number of threads, and the outputs'
+// contents are undefined: no value of theirs is a sign of failure.
 typedef struct lm_backend {
     const char *name;
     lm_status (*open)(lm_error *e, int threads, lm_device *d);

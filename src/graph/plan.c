@@ -179,6 +179,23 @@ lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t by
     return p->d->backend->download(e, p->d, to, from, bytes);
 }
 
+static const char *node_name(const lm_plan *p, int i) {
+    const graph_node *n = &p->g->nodes[p->nodes[i].index];
+    return *n->name ? n->name : lm_op_name(n->op.kind);
+}
+
+// The device says what failed, the plan where.
+lm_status plan_run_nodes(lm_error *e, lm_plan *p, int first, int count) {
+    lm_error why = {0};
+    lm_status s = p->d->backend->run(&why, p->d, p->calls + first, count, p->workspace, p->weights_version);
+    if (s == LM_OK) return LM_OK;
+    if (count > 1)
+        return lm_fail(e, s, "one of the nodes %.80s to %.80s failed: %s", node_name(p, first),
+                       node_name(p, first + count - 1), why.text);
+    return lm_fail(e, s, "the node %.80s (%s, %s) failed: %s", node_name(p, first),
+                   lm_op_name(p->g->nodes[p->nodes[first].index].op.kind), p->nodes[first].kernel->name, why.text);
+}
+
 lm_status lm_plan_run(lm_error *e, lm_plan *p) {
     if ((!p->params && p->g->param_count) || (!p->grads && p->g->grad_elements))
         return lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
@@ -186,7 +203,7 @@ lm_status lm_plan_run(lm_error *e, lm_plan *p) {
         for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
         }
         double start = p->profile ? lm_seconds() : 0;
-        LM_TRY(p->d->backend->run(e, p->d, p->calls + i, n, p->workspace, p->weights_version));
+        LM_TRY(plan_run_nodes(e, p, i, n));
         if (p->profile) p->nodes[i].seconds = lm_seconds() - start;
     }
     return LM_OK;

@@ -21,6 +21,8 @@ void lm_plan_weights_changed(lm_plan *p); // after writing to the parameters
 // Inputs before a run, outputs after it. bytes must be the tensor's.
 lm_status lm_plan_write(lm_error *e, lm_plan *p, lm_tensor t, const void *from, size_t bytes);
 lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t bytes);
+// LM_MEMORY or LM_FAILED when a kernel fails, naming its node; outputs and gradients are then undefined, and the plan
+// can run again.
 lm_status lm_plan_run(lm_error *e, lm_plan *p);
 
 // The plan in words, a line a node: name, source line, op, shapes, offset, kernel (--trace-plan).

@@ -101,7 +101,8 @@ static lm_warp_figures sum_up(const lm_clip *c, int t, const planes *p) {
     return (lm_warp_figures){error / (3 * n), n / (double)frame_pixels(c), length / n};
 }
 
-static void run_pair(void *context, int64_t piece, int thread) {
+static lm_status run_pair(lm_error *e, void *context, int64_t piece, int thread) {
+    (void)e;
     const job *j = context;
     worker *w = &j->workers[thread];
     int t = (int)piece + 1;
@@ -110,6 +111,7 @@ static void run_pair(void *context, int64_t piece, int thread) {
     lm_flow_run(w->flow, w->p.now, w->p.before, w->p.u, w->p.v);
     lm_flow_run(w->flow, w->p.before, w->p.now, w->p.back_u, w->p.back_v);
     j->out[piece] = sum_up(j->clip, t, &w->p);
+    return LM_OK;
 }
 
 static size_t worker_bytes(const lm_clip *c) {
@@ -147,7 +149,7 @@ lm_status lm_warp_errors(lm_error *e, const lm_clip *c, int threads, lm_warp_fig
     LM_TRY(choose_count(e, c, threads, &j.count));
     lm_status status = make_workers(e, &j);
     if (status == LM_OK) status = lm_pool_create(e, j.count, &pool);
-    if (status == LM_OK) lm_pool_run(pool, c->frames - 1, run_pair, &j);
+    if (status == LM_OK) status = lm_pool_run(e, pool, c->frames - 1, run_pair, &j);
     lm_pool_free(&pool);
     for (int i = 0; j.workers && i < j.count; i++) {
         lm_flow_free(&j.workers[i].flow);

@@ -269,24 +269,19 @@ typedef struct decoding {
     const char *shard, *style;
     const records *all;
     lm_sprite *sprites; // one a record
-    lm_error *errors;   // one a record, so that the first in order is reported whichever thread meets one
 } decoding;
 
-static void decode_piece(void *context, int64_t piece, int thread) {
-    decoding *d = context;
+static lm_status decode_piece(lm_error *e, void *context, int64_t piece, int thread) {
+    const decoding *d = context;
     (void)thread;
-    decode_record(&d->errors[piece], d->shard, &d->all->items[piece], d->style, &d->sprites[piece]);
+    return decode_record(e, d->shard, &d->all->items[piece], d->style, &d->sprites[piece]);
 }
 
 static lm_status decode_records(lm_error *e, decoding *d, lm_pool *pool, lm_sprites *list) {
     size_t n = (size_t)d->all->count;
     d->sprites = lm_alloc_zero(n, sizeof *d->sprites);
-    d->errors = lm_alloc_zero(n, sizeof *d->errors);
-    if (!d->sprites || !d->errors)
-        return lm_fail_memory(e, (double)n * (sizeof *d->sprites + sizeof *d->errors), "decoding a shard");
-    lm_pool_run(pool, (int64_t)n, decode_piece, d);
-    for (size_t i = 0; i < n; i++)
-        if (d->errors[i].status != LM_OK) return lm_fail(e, d->errors[i].status, "%s", d->errors[i].text);
+    if (!d->sprites) return lm_fail_memory(e, (double)n * sizeof *d->sprites, "decoding a shard");
+    LM_TRY(lm_pool_run(e, pool, (int64_t)n, decode_piece, d));
     for (size_t i = 0; i < n; i++)
         if (d->sprites[i].data) LM_TRY(lm_sprites_add(e, list, &d->sprites[i]));
     return LM_OK;
@@ -300,7 +295,6 @@ lm_status lm_shard_read(lm_error *e, const char *name, const uint8_t *bytes, siz
     if (status == LM_OK) status = decode_records(e, &d, pool, list);
     for (int i = 0; d.sprites && i < all.count; i++) lm_sprite_clear(&d.sprites[i]);
     lm_free(d.sprites);
-    lm_free(d.errors);
     records_clear(&all);
     return status;
 }

@@ -1,4 +1,4 @@
-// The pool runs every piece exactly once, on a thread it has, run after run.
+// The pool runs every piece exactly once, on a thread it has, run after run, and reports the first piece that failed.
 #include "base/threads.h"
 
 #include <sched.h>
@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -21,15 +22,17 @@ typedef struct job {
     int64_t factor;
 } job;
 
-static void count_piece(void *context, int64_t piece, int thread) {
+static lm_status count_piece(lm_error *e, void *context, int64_t piece, int thread) {
     job *j = context;
+    (void)e;
     if (piece < 0 || piece >= j->pieces || thread < 0 || thread >= j->threads) {
         atomic_fetch_add(&j->wrong, 1);
-        return;
+        return LM_OK;
     }
     atomic_fetch_add(&j->ran[piece], 1);
     j->plain[piece] = piece * j->factor;
     if (piece % 64 == 0) sched_yield();
+    return LM_OK;
 }
 
 static void run_once(lm_pool *pool, job *j, int64_t pieces, int64_t factor) {
@@ -37,7 +40,7 @@ static void run_once(lm_pool *pool, job *j, int64_t pieces, int64_t factor) {
     j->threads = lm_pool_threads(pool);
     j->factor = factor;
     for (int i = 0; i < PIECES; i++) atomic_store(&j->ran[i], 0);
-    lm_pool_run(pool, pieces, count_piece, j);
+    assert_int_equal(lm_pool_run(NULL, pool, pieces, count_piece, j), LM_OK);
     assert_int_equal(atomic_load(&j->wrong), 0);
     for (int64_t i = 0; i < PIECES; i++) {
         assert_int_equal(atomic_load(&j->ran[i]), i < pieces);
@@ -61,9 +64,10 @@ static void test_every_piece_once(void **state) {
     }
 }
 
-static void add_one(void *context, int64_t piece, int thread) {
-    (void)piece, (void)thread;
+static lm_status add_one(lm_error *e, void *context, int64_t piece, int thread) {
+    (void)e, (void)piece, (void)thread;
     atomic_fetch_add((atomic_llong *)context, 1);
+    return LM_OK;
 }
 
 // Short runs in quick succession, and after rests that let the workers fall asleep.
@@ -75,7 +79,7 @@ static void test_many_runs(void **state) {
         atomic_llong sum = 0;
         assert_int_equal(lm_pool_create(&e, threads, &pool), LM_OK);
         for (int run = 1; run <= 3000; run++) {
-            lm_pool_run(pool, 5, add_one, &sum);
+            assert_int_equal(lm_pool_run(NULL, pool, 5, add_one, &sum), LM_OK);
             assert_int_equal(atomic_load(&sum), run * 5);
             if (run % 500 == 0) usleep(2000);
         }
@@ -90,7 +94,7 @@ static void test_several_pools(void **state) {
     atomic_llong sum = 0;
     for (int i = 0; i < 3; i++) assert_int_equal(lm_pool_create(&e, i + 1, &pools[i]), LM_OK);
     for (int run = 0; run < 100; run++)
-        for (int i = 0; i < 3; i++) lm_pool_run(pools[i], 10, add_one, &sum);
+        for (int i = 0; i < 3; i++) assert_int_equal(lm_pool_run(NULL, pools[i], 10, add_one, &sum), LM_OK);
     assert_int_equal(atomic_load(&sum), 3000);
     for (int i = 0; i < 3; i++) lm_pool_free(&pools[i]);
     for (int i = 0; i < 50; i++) { // never used
@@ -98,6 +102,50 @@ static void test_several_pools(void **state) {
         lm_pool_free(&pools[0]);
     }
     lm_pool_free(&pools[0]); // NULL by now
+}
+
+// Piece i fails when i is in the mask; each says who it was.
+typedef struct failing {
+    uint64_t mask;
+    atomic_llong ran; // pieces, as a mask
+} failing;
+
+static lm_status fail_piece(lm_error *e, void *context, int64_t piece, int thread) {
+    failing *f = context;
+    (void)thread;
+    atomic_fetch_or(&f->ran, 1LL << piece);
+    if (!(f->mask >> piece & 1)) return LM_OK;
+    if (piece % 2) usleep(200); // so that a later one may fail before it
+    return lm_fail(e, piece % 3 ? LM_MEMORY : LM_MEDIA, "piece %d", (int)piece);
+}
+
+// The first piece in order that failed is reported, whichever did first; all before it are run; the next run is whole.
+static void test_first_failure(void **state) {
+    (void)state;
+    static const uint64_t masks[] = {
+        1, 2, 1ULL << 39, 0xffffffffffULL, 0xaaaaaaaa00ULL, 0x8000000420ULL, 0xff00000000ULL};
+    enum { COUNT = 40 };
+    for (int threads = 1; threads <= 4; threads++) {
+        lm_error e = {0};
+        lm_pool *pool;
+        assert_int_equal(lm_pool_create(&e, threads, &pool), LM_OK);
+        for (int run = 0; run < 350; run++) {
+            failing f = {.mask = masks[run % 7]};
+            const int first = __builtin_ctzll(f.mask);
+            const uint64_t before = (2ULL << first) - 1;
+            char text[20];
+            snprintf(text, sizeof text, "piece %d", first);
+            assert_int_equal(lm_pool_run(&e, pool, COUNT, fail_piece, &f), first % 3 ? LM_MEMORY : LM_MEDIA);
+            assert_string_equal(e.text, text);
+            assert_true(((uint64_t)atomic_load(&f.ran) & before) == before);
+            lm_error_clear(&e);
+            f = (failing){0};
+            assert_int_equal(lm_pool_run(&e, pool, COUNT, fail_piece, &f), LM_OK);
+            assert_true((uint64_t)atomic_load(&f.ran) == (1ULL << COUNT) - 1);
+            assert_int_equal(e.status, LM_OK);
+        }
+        lm_pool_free(&pool);
+    }
 }
 
 static void test_processors(void **state) {
@@ -120,9 +168,8 @@ static void test_processors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_piece_once),
-        cmocka_unit_test(test_many_runs),
-        cmocka_unit_test(test_several_pools),
+        cmocka_unit_test(test_every_piece_once), cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_several_pools),    cmocka_unit_test(test_first_failure),
         cmocka_unit_test(test_processors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,7 +92,7 @@ static void run_head(work *w, int64_t clip, int64_t row, int64_t head) {
     }
 }
 
-static void run_space(const cpu_piece *p) {
+static lm_status run_space(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     work w = start(p);
     for (int64_t f = range.first; f < range.end; f++) {
@@ -100,9 +100,10 @@ static void run_space(const cpu_piece *p) {
         if (f == range.first || f % w.l.frames == 0) w.job.key_count = list_keys(&w.l, p->io, clip, w.keys);
         for (int64_t h = 0; h < w.l.heads; h++) run_head(&w, clip, f * w.l.pixels, h);
     }
+    return LM_OK;
 }
 
-static void run_time(const cpu_piece *p) {
+static lm_status run_time(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     work w = start(p);
     w.job.key_count = list_keys(&w.l, p->io, 0, w.keys);
@@ -112,10 +113,11 @@ static void run_time(const cpu_piece *p) {
             run_head(&w, clip, clip * w.l.frames * w.l.pixels + i % w.l.pixels, h);
         }
     }
+    return LM_OK;
 }
 
 // Backward with the text's gradient: a unit is a head of a clip, over all its frames.
-static void run_text(const cpu_piece *p) {
+static lm_status run_text(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *out = &p->io->out[1];
@@ -135,6 +137,7 @@ static void run_text(const cpu_piece *p) {
             simd->convert(out->desc.type, cpu_at(out, at + w.l.width), LM_F32, w.job.dtext_v + l * dp, d);
         }
     }
+    return LM_OK;
 }
 
 static bool takes(const lm_op *op, const lm_io *io) {

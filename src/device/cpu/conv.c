@@ -51,26 +51,27 @@ typedef struct pack_job {
     const float *weights;
 } pack_job;
 
-static void pack_piece(void *context, int64_t piece, int thread) {
-    (void)thread;
+static lm_status pack_piece(lm_error *e, void *context, int64_t piece, int thread) {
+    (void)e, (void)thread;
     const pack_job *j = context;
     const conv_layout *l = &j->to->layout;
     const int64_t first = piece * PACK_CHANNELS, rest = l->size[0] - first;
     const int64_t last = first + (rest < PACK_CHANNELS ? rest : PACK_CHANNELS);
     conv_layout_pack(l, j->simd, j->flipped, j->weights, first, last, j->to->data);
+    return LM_OK;
 }
 
 static lm_status pack_conv(lm_error *e, cpu_kernel *base, const lm_io *io) {
-    (void)e;
     const conv_kernel *k = (const conv_kernel *)base;
     for (int i = 0; i < k->packs; i++) {
         pack_job job = {&k->pack[i], k->simd, k->form.flipped, io->in[1].data};
-        lm_pool_run(k->pool, (k->pack[i].layout.size[0] + PACK_CHANNELS - 1) / PACK_CHANNELS, pack_piece, &job);
+        const int64_t pieces = (k->pack[i].layout.size[0] + PACK_CHANNELS - 1) / PACK_CHANNELS;
+        LM_TRY(lm_pool_run(e, k->pool, pieces, pack_piece, &job));
     }
     return LM_OK;
 }
 
-static void run_conv(const cpu_piece *p) {
+static lm_status run_conv(const cpu_piece *p) {
     const conv_kernel *k = (const conv_kernel *)p->kernel;
     const conv_piece *piece = &k->cut.piece[p->index];
     const conv_variant *v = &k->cut.variant[piece->variant];
@@ -87,13 +88,13 @@ static void run_conv(const cpu_piece *p) {
     if (add && !k->form.back && add != result) // the primitive adds to what it finds
         k->simd->convert(k->result, result, acc->desc.type, add, count);
     void *bias = k->bias >= 0 ? p->io->in[k->bias].data : NULL;
-    if (!dn_run(k->dnnl, &k->primitive[piece->variant], p->thread, (void *[]){from, NULL, result, bias}, scratch))
-        memset(result, 0xff,
-               (size_t)count * lm_dtype_size(k->result)); // not a number, so that it can't pass for a result
+    void *data[] = {from, NULL, result, bias};
+    LM_TRY(dn_run(p->error, k->dnnl, &k->primitive[piece->variant], p->thread, data, scratch));
     if (add && k->form.back)
         k->simd->add(out->desc.type, to, acc->desc.type, add, k->result, result, count);
     else if (k->staged)
         k->simd->convert(out->desc.type, to, k->result, result, count);
+    return LM_OK;
 }
 
 // The primitive for pieces of shape v; weights of layout md, or of oneDNN's choice when md is NULL.

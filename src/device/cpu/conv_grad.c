@@ -19,7 +19,7 @@ static void free_grad(cpu_kernel *base) {
     conv_cut_free(&k->cut);
 }
 
-static void run_part(const cpu_piece *p) {
+static lm_status run_part(const cpu_piece *p) {
     const grad_kernel *k = (const grad_kernel *)p->kernel;
     const conv_piece *piece = &k->cut.piece[p->index];
     const conv_variant *v = &k->cut.variant[piece->variant];
@@ -35,19 +35,19 @@ static void run_part(const cpu_piece *p) {
         from_dy = scratch + k->at_dy;
     }
     float *dw = (float *)p->shared + p->index * k->stride, *db = dw + k->weights;
-    if (!k->compute(k, p, from_x, from_dy, dw, db))
-        memset(dw, 0xff, (size_t)k->stride * sizeof *dw); // not a number, so that it can't pass for a result
+    return k->compute(k, p, from_x, from_dy, dw, db);
 }
 
-static void run_sum(const cpu_piece *p) {
+static lm_status run_sum(const cpu_piece *p) {
     const grad_kernel *k = (const grad_kernel *)p->kernel;
     const int64_t first = p->index * SUM_BLOCK, rest = k->stride - first;
     float *sum = (float *)p->shared + first;
     for (int64_t i = 1; i < k->cut.pieces; i++)
         k->simd->accumulate(sum, LM_F32, sum + i * k->stride, rest < SUM_BLOCK ? rest : SUM_BLOCK);
+    return LM_OK;
 }
 
-static void run_unpack(const cpu_piece *p) {
+static lm_status run_unpack(const cpu_piece *p) {
     const grad_kernel *k = (const grad_kernel *)p->kernel;
     const int64_t first = p->index * UNPACK_CHANNELS, last = first + UNPACK_CHANNELS;
     const int64_t end = last < k->form.co ? last : k->form.co;
@@ -55,6 +55,7 @@ static void run_unpack(const cpu_piece *p) {
     if (k->bias)
         memcpy((float *)p->io->out[1].data + first, (const float *)p->shared + k->weights + first,
                (size_t)(end - first) * sizeof(float));
+    return LM_OK;
 }
 
 // How many parts: enough for the threads there may be, but each with work enough to be worth its addition.

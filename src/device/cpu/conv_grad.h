@@ -23,8 +23,8 @@ typedef struct grad_kernel {
     conv_layout layout;      // of a part's dw
     int primitives;
     dn_primitive primitive[GRAD_LENGTHS];
-    // One part: dw[weights], db[co] and a thread's scratch. false when oneDNN refuses.
-    bool (*compute)(const struct grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db);
+    // One part: dw[weights], db[co] and a thread's scratch.
+    lm_status (*compute)(const struct grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db);
     // by matrix products
     int64_t lengths[GRAD_LENGTHS]; // positions of each primitive's stretches
     grad_stretch *stretch;         // of variant i: from first[i] to first[i + 1]

@@ -14,12 +14,15 @@ typedef struct cpu_piece {
     int thread;    // [0, threads)
     void *scratch; // kernel->thread_scratch bytes of this thread's own, 64-byte aligned
     void *shared;  // kernel->shared_scratch bytes, the same for all pieces and phases of this run, 64-byte aligned
+    lm_error *error;
 } cpu_piece;
 
-// A kernel runs its phases one after the other; the pieces of one phase in any order.
+// A kernel runs its phases one after the other; the pieces of one phase in any order. A piece that fails returns why,
+// with its message in p->error: the run ends with the first of them in order, and the outputs' contents are undefined.
+typedef lm_status (*cpu_piece_fn)(const cpu_piece *p);
 typedef struct cpu_phase {
     int64_t pieces;
-    void (*run)(const cpu_piece *p);
+    cpu_piece_fn run;
 } cpu_phase;
 
 struct cpu_kernel {

@@ -123,7 +123,7 @@ static void cpu_release(lm_device *d, lm_kernel *kernel) {
 }
 
 lm_status cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *op, int64_t units, int64_t grain,
-                                 void (*run)(const cpu_piece *p), cpu_unit_kernel **out) {
+                                 cpu_piece_fn run, cpu_unit_kernel **out) {
     cpu_unit_kernel *k = lm_alloc_zero(1, sizeof *k);
     if (!k) return lm_fail_memory(e, (double)sizeof *k, "a kernel");
     k->simd = cpu_simd_of(s->level);
@@ -168,13 +168,15 @@ typedef struct chain {
     void *shared;
 } chain;
 
-static void run_piece(void *context, int64_t index, int thread) {
+static lm_status run_piece(lm_error *e, void *context, int64_t index, int thread) {
     const chain *c = context;
+    char *scratch = c->workspace + (size_t)thread * c->stride;
     for (int i = 0; i < c->count; i++) {
         const cpu_kernel *k = (const cpu_kernel *)c->calls[i].kernel;
-        cpu_piece piece = {k, c->calls[i].io, index, thread, c->workspace + (size_t)thread * c->stride, c->shared};
-        k->phase[c->phase].run(&piece);
+        cpu_piece piece = {k, c->calls[i].io, index, thread, scratch, c->shared, e};
+        LM_TRY(k->phase[c->phase].run(&piece));
     }
+    return LM_OK;
 }
 
 static bool can_chain(const cpu_kernel *k) {
@@ -213,7 +215,7 @@ static lm_status cpu_run(lm_error *e, lm_device *d, const lm_call *calls, int co
         }
         c.shared = c.workspace ? c.workspace + (size_t)s->threads * c.stride : NULL;
         for (c.phase = 0; c.phase < first->phases; c.phase++)
-            lm_pool_run(s->pool, first->phase[c.phase].pieces, run_piece, &c);
+            LM_TRY(lm_pool_run(e, s->pool, first->phase[c.phase].pieces, run_piece, &c));
         i += c.count;
     }
     return LM_OK;
@@ -226,21 +228,21 @@ typedef struct squares_job {
     double sum[SQUARES_PIECES];
 } squares_job;
 
-static void squares_piece(void *context, int64_t i, int thread) {
-    (void)thread;
+static lm_status squares_piece(lm_error *e, void *context, int64_t i, int thread) {
+    (void)e, (void)thread;
     squares_job *j = context;
     int64_t first = i * j->piece, n = j->n - first < j->piece ? j->n - first : j->piece;
     j->sum[i] = j->simd->squares(LM_F32, j->x + first, LM_F32, NULL, n);
+    return LM_OK;
 }
 
 static lm_status cpu_squares(lm_error *e, lm_device *d, const float *x, int64_t n, double *out) {
-    (void)e;
     cpu_state *s = d->state;
     squares_job j = {.simd = cpu_simd_of(s->level), .x = x, .n = n};
     j.piece = cpu_padded(cpu_ceil_div(n, SQUARES_PIECES));
     if (j.piece < SQUARES_PIECE) j.piece = SQUARES_PIECE;
     int64_t pieces = cpu_ceil_div(n, j.piece);
-    lm_pool_run(s->pool, pieces, squares_piece, &j);
+    LM_TRY(lm_pool_run(e, s->pool, pieces, squares_piece, &j));
     *out = 0;
     for (int64_t i = 0; i < pieces; i++) *out += j.sum[i];
     return LM_OK;
@@ -254,20 +256,19 @@ typedef struct adamw_job {
     int64_t n;
 } adamw_job;
 
-static void adamw_piece(void *context, int64_t i, int thread) {
-    (void)thread;
+static lm_status adamw_piece(lm_error *e, void *context, int64_t i, int thread) {
+    (void)e, (void)thread;
     const adamw_job *j = context;
     int64_t at = i * ADAMW_PIECE, n = j->n - at < ADAMW_PIECE ? j->n - at : ADAMW_PIECE;
     j->simd->adamw(j->p, j->w + at, j->g + at, j->m + at, j->v + at, j->average ? j->average + at : NULL, n);
+    return LM_OK;
 }
 
 static lm_status cpu_adamw(lm_error *e, lm_device *d, const lm_adamw *p, float *w, const float *g, float *m, float *v,
                            float *average, int64_t n) {
-    (void)e;
     cpu_state *s = d->state;
     adamw_job j = {cpu_simd_of(s->level), p, w, m, v, average, g, n};
-    lm_pool_run(s->pool, cpu_ceil_div(n, ADAMW_PIECE), adamw_piece, &j);
-    return LM_OK;
+    return lm_pool_run(e, s->pool, cpu_ceil_div(n, ADAMW_PIECE), adamw_piece, &j);
 }
 
 const lm_backend lm_cpu_backend = {

@@ -116,7 +116,7 @@ lm_status dn_bind(lm_error *e, const dn_primitive *p, int i, void *data) {
     return LM_OK;
 }
 
-bool dn_run(const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch) {
+lm_status dn_run(lm_error *e, const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch) {
     dnnl_exec_arg_t *arg = p->arg + thread * p->count;
     dnnl_stream_t stream = d->stream[thread];
     int before = hold_one_thread();
@@ -127,5 +127,5 @@ bool dn_run(const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *d
     }
     if (status == dnnl_success) status = dnnl_primitive_execute(p->handle, stream, p->count, arg);
     restore_threads(before);
-    return status == dnnl_success;
+    return status == dnnl_success ? LM_OK : dn_fail(e, status, "the run of a primitive");
 }

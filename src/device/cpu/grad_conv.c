@@ -1,9 +1,9 @@
 // Weight gradients by oneDNN's convolutions.
 #include "device/cpu/conv_grad.h"
 
-static bool compute(const grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db) {
+static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db) {
     void *data[] = {x, dy, dw, db};
-    return dn_run(k->dnnl, &k->primitive[k->cut.piece[p->index].variant], p->thread, data, p->scratch);
+    return dn_run(p->error, k->dnnl, &k->primitive[k->cut.piece[p->index].variant], p->thread, data, p->scratch);
 }
 
 static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,

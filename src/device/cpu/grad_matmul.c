@@ -31,20 +31,19 @@ static void sum_columns(const grad_kernel *k, const void *dy, int64_t rows, floa
     for (int64_t g = 1; g < group; g++) k->simd->accumulate(db, LM_F32, wide + g * c, c);
 }
 
-static bool compute(const grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db) {
+static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db) {
     const int variant = k->cut.piece[p->index].variant;
     const size_t size = lm_dtype_size(k->type);
     const int64_t tap = k->form.co * k->form.ci;
-    bool good = true;
     memset(dw, 0, (size_t)k->weights * sizeof *dw);
     for (int64_t i = k->first[variant]; i < k->first[variant + 1]; i++) {
         const grad_stretch *s = &k->stretch[i];
         void *data[] = {(char *)dy + (size_t)s->dy * size, (char *)x + (size_t)s->x * size, dw + s->tap * tap};
-        good &= dn_run(k->dnnl, &k->primitive[s->length], p->thread, data, p->scratch);
+        LM_TRY(dn_run(p->error, k->dnnl, &k->primitive[s->length], p->thread, data, p->scratch));
     }
     const conv_variant *v = &k->cut.variant[variant];
     if (k->bias) sum_columns(k, dy, v->n * v->out * k->form.w.out, (float *)((char *)p->scratch + k->at_sums), db);
-    return good;
+    return LM_OK;
 }
 
 static dnnl_status_t describe(const grad_kernel *k, int64_t positions, dnnl_primitive_desc_t *out) {

@@ -42,7 +42,7 @@ static void set_scale_shift(cpu_norm_job *j, const cpu_piece *p, int64_t unit, f
     j->shift = cpu_floats(simd, ss, at + c, c, buffer + 3 * cpu_padded(c));
 }
 
-static void run_norm(const cpu_piece *p) {
+static lm_status run_norm(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     cpu_norm_job j = make_job(p, p->scratch);
     for (int64_t u = range.first; u < range.end; u++) {
@@ -51,9 +51,10 @@ static void run_norm(const cpu_piece *p) {
         j.y = cpu_at(&p->io->out[0], u * j.positions * j.channels);
         cpu_unit_kernel_of(p)->simd->norm(&j);
     }
+    return LM_OK;
 }
 
-static void run_norm_grad(const cpu_piece *p) {
+static lm_status run_norm_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *in = p->io->in, *out = p->io->out;
     cpu_norm_job j = make_job(p, p->scratch);
@@ -69,10 +70,11 @@ static void run_norm_grad(const cpu_piece *p) {
         j.sums = out[1].desc.rank ? (float *)out[1].data + u * 2 * j.channels : NULL;
         cpu_unit_kernel_of(p)->simd->norm_grad(&j);
     }
+    return LM_OK;
 }
 
 // dgamma = sum over units of (1 + scale) sums[u, 1], dbeta of (1 + scale) sums[u, 0]; a unit is a channel here.
-static void run_affine(const cpu_piece *p) {
+static lm_status run_affine(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *ss = &p->io->in[1], *out = p->io->out;
     const float *sums = p->io->in[0].data;
@@ -95,10 +97,11 @@ static void run_affine(const cpu_piece *p) {
         for (int64_t c = 0; c < n; c++) result[c] = (float)(i ? beta[c] : gamma[c]);
         cpu_unit_kernel_of(p)->simd->convert(out[i].desc.type, cpu_at(&out[i], range.first), LM_F32, result, n);
     }
+    return LM_OK;
 }
 
 // dss[b] = (sum of gamma sums[u, 1] + beta sums[u, 0], sum of sums[u, 0]) over the clip's units; a unit is a clip here.
-static void run_scale_shift(const cpu_piece *p) {
+static lm_status run_scale_shift(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *in = p->io->in, *out = p->io->out;
@@ -119,6 +122,7 @@ static void run_scale_shift(const cpu_piece *p) {
         simd->convert(out[0].desc.type, cpu_at(&out[0], b * 2 * C), LM_F32, scale, C);
         simd->convert(out[0].desc.type, cpu_at(&out[0], b * 2 * C + C), LM_F32, shift, C);
     }
+    return LM_OK;
 }
 
 static lm_status prepare_parts(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {

@@ -34,5 +34,5 @@ void dn_destroy(dn_primitive *p);
 // Gives argument i the same memory in every thread and run; dn_run's data[i] must then be NULL. Zeroes a layout's
 // padding.
 lm_status dn_bind(lm_error *e, const dn_primitive *p, int i, void *data);
-// Runs on the calling thread alone. false when oneDNN refuses, which only a shortage of memory can cause.
-bool dn_run(const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch);
+// Runs on the calling thread alone. Fails when oneDNN refuses, which only a shortage of memory is known to cause.
+lm_status dn_run(lm_error *e, const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch);

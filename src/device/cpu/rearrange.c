@@ -15,7 +15,7 @@ static resize resize_of(const cpu_piece *p, const lm_desc *small) {
     return (resize){d[1], d[2], d[3], d[4], p->kernel->op.attr.upsample.time, s, d[3] * s * d[4]};
 }
 
-void cpu_run_upsample(const cpu_piece *p) {
+lm_status cpu_run_upsample(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
     const resize z = resize_of(p, &x->desc);
@@ -30,9 +30,10 @@ void cpu_run_upsample(const cpu_piece *p) {
             for (int64_t i = 1; i < z.space; i++, to += z.row * size) memcpy(to, first, (size_t)(z.row * size));
         }
     }
+    return LM_OK;
 }
 
-void cpu_run_upsample_grad(const cpu_piece *p) {
+lm_status cpu_run_upsample_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[0], *acc = &p->io->in[1], *dx = &p->io->out[0];
@@ -53,6 +54,7 @@ void cpu_run_upsample_grad(const cpu_piece *p) {
             }
         }
     }
+    return LM_OK;
 }
 
 // Rows of channels in the piece.
@@ -64,7 +66,7 @@ static cpu_range rows_of(const cpu_piece *p) {
     return (cpu_range){r.first * each, r.end * each};
 }
 
-void cpu_run_concat(const cpu_piece *p) {
+lm_status cpu_run_concat(const cpu_piece *p) {
     const cpu_range r = rows_of(p);
     const lm_operand *a = &p->io->in[0], *b = &p->io->in[1], *y = &p->io->out[0];
     const int64_t ca = cpu_channels(&a->desc), cb = cpu_channels(&b->desc);
@@ -73,9 +75,10 @@ void cpu_run_concat(const cpu_piece *p) {
         memcpy(cpu_at(y, i * (ca + cb)), cpu_at(a, i * ca), (size_t)ca * size);
         memcpy(cpu_at(y, i * (ca + cb) + ca), cpu_at(b, i * cb), (size_t)cb * size);
     }
+    return LM_OK;
 }
 
-void cpu_run_slice(const cpu_piece *p) {
+lm_status cpu_run_slice(const cpu_piece *p) {
     const cpu_range r = rows_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *acc = &p->io->in[1], *y = &p->io->out[0];
@@ -87,6 +90,7 @@ void cpu_run_slice(const cpu_piece *p) {
         else
             simd->convert(y->desc.type, cpu_at(y, i * n), x->desc.type, from, n);
     }
+    return LM_OK;
 }
 
 // One pixel's channels, `step` apart at one of the two ends.
@@ -98,7 +102,7 @@ static void spread(size_t size, void *to, int64_t to_step, const void *from, int
 }
 
 // Between pictures of H x W x C and of H/f x W/f x C f f; to_depth says which way.
-static void shuffle(const cpu_piece *p, bool to_depth) {
+static lm_status shuffle(const cpu_piece *p, bool to_depth) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
     const lm_desc *wide = to_depth ? &x->desc : &y->desc;
@@ -114,16 +118,17 @@ static void shuffle(const cpu_piece *p, bool to_depth) {
                 spread(size, cpu_at(y, flat), 1, cpu_at(x, deep), f * f, C);
         }
     }
+    return LM_OK;
 }
 
-void cpu_run_space_to_depth(const cpu_piece *p) {
-    shuffle(p, true);
+lm_status cpu_run_space_to_depth(const cpu_piece *p) {
+    return shuffle(p, true);
 }
-void cpu_run_depth_to_space(const cpu_piece *p) {
-    shuffle(p, false);
+lm_status cpu_run_depth_to_space(const cpu_piece *p) {
+    return shuffle(p, false);
 }
 
-void cpu_run_add_position(const cpu_piece *p) {
+lm_status cpu_run_add_position(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *position = &p->io->in[1], *y = &p->io->out[0];
@@ -133,9 +138,10 @@ void cpu_run_add_position(const cpu_piece *p) {
         for (int64_t i = u * rows; i < (u + 1) * rows; i++)
             simd->add(y->desc.type, cpu_at(y, i * C), x->desc.type, cpu_at(x, i * C), position->desc.type,
                       cpu_at(position, u % T * C), C);
+    return LM_OK;
 }
 
-void cpu_run_add_position_grad_p(const cpu_piece *p) {
+lm_status cpu_run_add_position_grad_p(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[0], *dp = &p->io->out[0];
@@ -149,4 +155,5 @@ void cpu_run_add_position_grad_p(const cpu_piece *p) {
                 simd->accumulate(sum, dy->desc.type, cpu_at(dy, ((b * T + t) * rows + i) * C), C);
         simd->convert(dp->desc.type, cpu_at(dp, t * C), LM_F32, sum, C);
     }
+    return LM_OK;
 }

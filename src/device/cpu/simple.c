@@ -14,65 +14,72 @@ static cpu_range elements_of(const cpu_piece *p) {
     return (cpu_range){r.first * each, r.end * each};
 }
 
-static void run_cast(const cpu_piece *p) {
+static lm_status run_cast(const cpu_piece *p) {
     const cpu_range r = elements_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
     cpu_unit_kernel_of(p)->simd->convert(y->desc.type, cpu_at(y, r.first), x->desc.type, cpu_at(x, r.first),
                                          r.end - r.first);
+    return LM_OK;
 }
 
-static void run_map(const cpu_piece *p, cpu_map f) {
+static lm_status run_map(const cpu_piece *p, cpu_map f) {
     const cpu_range r = elements_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
     f(y->desc.type, cpu_at(y, r.first), x->desc.type, cpu_at(x, r.first), r.end - r.first);
+    return LM_OK;
 }
 
-static void run_map_grad(const cpu_piece *p, cpu_map_grad f) {
+static lm_status run_map_grad(const cpu_piece *p, cpu_map_grad f) {
     const cpu_range r = elements_of(p);
     const lm_operand *x = &p->io->in[0], *dy = &p->io->in[1], *acc = &p->io->in[2], *dx = &p->io->out[0];
     f(dx->desc.type, cpu_at(dx, r.first), x->desc.type, cpu_at(x, r.first), dy->desc.type, cpu_at(dy, r.first),
       acc->desc.type, acc->desc.rank ? cpu_at(acc, r.first) : NULL, r.end - r.first);
+    return LM_OK;
 }
 
-static void run_silu(const cpu_piece *p) {
-    run_map(p, cpu_unit_kernel_of(p)->simd->silu);
+static lm_status run_silu(const cpu_piece *p) {
+    return run_map(p, cpu_unit_kernel_of(p)->simd->silu);
 }
-static void run_silu_grad(const cpu_piece *p) {
-    run_map_grad(p, cpu_unit_kernel_of(p)->simd->silu_grad);
+static lm_status run_silu_grad(const cpu_piece *p) {
+    return run_map_grad(p, cpu_unit_kernel_of(p)->simd->silu_grad);
 }
-static void run_gelu(const cpu_piece *p) {
-    run_map(p, cpu_unit_kernel_of(p)->simd->gelu);
+static lm_status run_gelu(const cpu_piece *p) {
+    return run_map(p, cpu_unit_kernel_of(p)->simd->gelu);
 }
-static void run_gelu_grad(const cpu_piece *p) {
-    run_map_grad(p, cpu_unit_kernel_of(p)->simd->gelu_grad);
+static lm_status run_gelu_grad(const cpu_piece *p) {
+    return run_map_grad(p, cpu_unit_kernel_of(p)->simd->gelu_grad);
 }
 
-static void run_add(const cpu_piece *p) {
+static lm_status run_add(const cpu_piece *p) {
     const cpu_range r = elements_of(p);
     const lm_operand *a = &p->io->in[0], *b = &p->io->in[1], *y = &p->io->out[0];
     cpu_unit_kernel_of(p)->simd->add(y->desc.type, cpu_at(y, r.first), a->desc.type, cpu_at(a, r.first), b->desc.type,
                                      cpu_at(b, r.first), r.end - r.first);
+    return LM_OK;
 }
 
-static void run_mse_parts(const cpu_piece *p) {
+static lm_status run_mse_parts(const cpu_piece *p) {
     const cpu_range r = cpu_units_of(p);
     const lm_operand *y = &p->io->in[0], *target = &p->io->in[1];
     ((double *)p->shared)[p->index] = cpu_unit_kernel_of(p)->simd->squares(
         y->desc.type, cpu_at(y, r.first), target->desc.type, cpu_at(target, r.first), r.end - r.first);
+    return LM_OK;
 }
 
-static void run_mse_total(const cpu_piece *p) {
+static lm_status run_mse_total(const cpu_piece *p) {
     double sum = 0;
     for (int64_t i = 0; i < p->kernel->phase[0].pieces; i++) sum += ((const double *)p->shared)[i];
     *(float *)p->io->out[0].data = (float)(sum / (double)cpu_unit_kernel_of(p)->units);
+    return LM_OK;
 }
 
-static void run_mse_grad(const cpu_piece *p) {
+static lm_status run_mse_grad(const cpu_piece *p) {
     const cpu_range r = elements_of(p);
     const lm_operand *y = &p->io->in[0], *target = &p->io->in[1], *dy = &p->io->out[0];
     const float factor = (float)(2.0 / (double)lm_desc_count(&y->desc));
     cpu_unit_kernel_of(p)->simd->difference(dy->desc.type, cpu_at(dy, r.first), y->desc.type, cpu_at(y, r.first),
                                             target->desc.type, cpu_at(target, r.first), factor, r.end - r.first);
+    return LM_OK;
 }
 
 // What a kind's units are.
@@ -88,7 +95,7 @@ typedef enum cut {
 
 static const struct {
     cut cut;
-    void (*run)(const cpu_piece *p);
+    cpu_piece_fn run;
 } kinds[LM_OP_COUNT] = {
     [LM_OP_CAST] = {BY_ELEMENT, run_cast},
     [LM_OP_SILU] = {BY_ELEMENT, run_silu},

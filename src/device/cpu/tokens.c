@@ -9,7 +9,7 @@ static float number_at(const cpu_simd *simd, const lm_operand *o, int64_t i) {
     return *cpu_floats(simd, o, i, 1, &buffer);
 }
 
-void cpu_run_fourier(const cpu_piece *p) {
+lm_status cpu_run_fourier(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *y = &p->io->out[0];
@@ -24,6 +24,7 @@ void cpu_run_fourier(const cpu_piece *p) {
         }
         simd->convert(y->desc.type, cpu_at(y, b * width), LM_F32, row, width);
     }
+    return LM_OK;
 }
 
 static float mask_count(const cpu_simd *simd, const lm_operand *mask, int64_t b, int64_t L) {
@@ -32,7 +33,7 @@ static float mask_count(const cpu_simd *simd, const lm_operand *mask, int64_t b,
     return n > 1 ? n : 1;
 }
 
-void cpu_run_masked_mean(const cpu_piece *p) {
+lm_status cpu_run_masked_mean(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *mask = &p->io->in[1], *y = &p->io->out[0];
@@ -48,9 +49,10 @@ void cpu_run_masked_mean(const cpu_piece *p) {
         }
         simd->convert(y->desc.type, cpu_at(y, b * E), LM_F32, sum, E);
     }
+    return LM_OK;
 }
 
-void cpu_run_masked_mean_grad(const cpu_piece *p) {
+lm_status cpu_run_masked_mean_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *mask = &p->io->in[0], *dy = &p->io->in[1], *dx = &p->io->out[0];
@@ -64,25 +66,32 @@ void cpu_run_masked_mean_grad(const cpu_piece *p) {
             simd->convert(dx->desc.type, cpu_at(dx, (b * L + l) * E), LM_F32, row, E);
         }
     }
+    return LM_OK;
 }
 
-// An id outside the table gives zeros: it can't come from our tokeniser, and must not read foreign memory.
-void cpu_run_embedding(const cpu_piece *p) {
+// Our tokeniser gives no id outside the table, and none may read or write foreign memory.
+static lm_status check_id(const cpu_piece *p, int64_t i, int64_t rows) {
+    const int32_t id = ((const int32_t *)p->io->in[0].data)[i];
+    if (id >= 0 && id < rows) return LM_OK;
+    return lm_fail(p->error, LM_FAILED, "embedding: id %d at position %lld; ids must lie in 0 to %lld", (int)id,
+                   (long long)i, (long long)rows - 1);
+}
+
+lm_status cpu_run_embedding(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *table = &p->io->in[1], *y = &p->io->out[0];
     const int32_t *ids = p->io->in[0].data;
     const int64_t V = table->desc.dim[0], E = table->desc.dim[1];
     for (int64_t i = range.first; i < range.end; i++) {
-        void *to = cpu_at(y, i * E);
-        if (ids[i] < 0 || ids[i] >= V)
-            memset(to, 0, (size_t)E * lm_dtype_size(y->desc.type));
-        else
-            cpu_unit_kernel_of(p)->simd->convert(y->desc.type, to, table->desc.type, cpu_at(table, ids[i] * E), E);
+        LM_TRY(check_id(p, i, V));
+        cpu_unit_kernel_of(p)->simd->convert(y->desc.type, cpu_at(y, i * E), table->desc.type,
+                                             cpu_at(table, ids[i] * E), E);
     }
+    return LM_OK;
 }
 
 // A piece holds its rows of the table as sums and looks for their ids among all.
-void cpu_run_embedding_grad(const cpu_piece *p) {
+lm_status cpu_run_embedding_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[1], *table = &p->io->out[0];
@@ -90,8 +99,11 @@ void cpu_run_embedding_grad(const cpu_piece *p) {
     const int64_t E = cpu_channels(&table->desc), tokens = lm_desc_count(&p->io->in[0].desc);
     float *sum = p->scratch;
     memset(sum, 0, (size_t)((range.end - range.first) * E) * sizeof *sum);
-    for (int64_t i = 0; i < tokens; i++)
+    for (int64_t i = 0; i < tokens; i++) {
+        LM_TRY(check_id(p, i, table->desc.dim[0]));
         if (ids[i] >= range.first && ids[i] < range.end)
             simd->accumulate(sum + (ids[i] - range.first) * E, dy->desc.type, cpu_at(dy, i * E), E);
+    }
     simd->convert(table->desc.type, cpu_at(table, range.first * E), LM_F32, sum, (range.end - range.first) * E);
+    return LM_OK;
 }

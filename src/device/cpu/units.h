@@ -14,7 +14,7 @@ const cpu_simd *cpu_simd_of(cpu_level level);
 
 // One phase over `units`. grain 0: units are frames, and the kernel may run in chains.
 lm_status cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *op, int64_t units, int64_t grain,
-                                 void (*run)(const cpu_piece *p), cpu_unit_kernel **out);
+                                 cpu_piece_fn run, cpu_unit_kernel **out);
 
 static inline const cpu_unit_kernel *cpu_unit_kernel_of(const cpu_piece *p) {
     return (const cpu_unit_kernel *)p->kernel;
