@@ -40,7 +40,7 @@ typedef struct applied_style {
 } applied_style;
 
 struct lumiere_model {
-    lm_device *device; // the context's
+    lm_device *device; // that of the context it was opened in, held
     lm_dtype compute;
     lm_model_folder *folder;
     lm_text_encoder *text;

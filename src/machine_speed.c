@@ -47,6 +47,7 @@ static lm_status probe_time(lm_error *e, probe *p, double *seconds) {
 }
 
 lm_status measure_speed(lm_error *e, lumiere_context *c, double *out) {
+    LM_TRY(api_device(e, c)); // a model may come from another context than one without a device
     if (c->flops_per_second == 0) {
         probe p = {0};
         double seconds = 0;

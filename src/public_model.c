@@ -34,7 +34,7 @@ static lm_status required_part(lm_error *e, const lm_model_folder *f, const char
 
 static lm_status open_model(lm_error *e, lumiere_context *c, const char *folder, lumiere_model *m) {
     LM_TRY(api_device(e, c));
-    m->device = c->device;
+    m->device = lm_device_hold(c->device);
     m->compute = c->compute;
     LM_TRY(lm_model_folder_open(e, folder, &m->folder));
     const char *text, *base;
@@ -64,6 +64,7 @@ void lumiere_model_free(lumiere_model **model) {
     upscaler_free(&m->ssr, m->device);
     lm_text_encoder_free(&m->text);
     lm_model_folder_free(&m->folder);
+    lm_device_close(&m->device);
     lm_free(m);
     *model = NULL;
 }

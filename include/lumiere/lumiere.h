@@ -1,7 +1,19 @@
 // Lumiere: text to video by space-time diffusion. The whole public interface (C11, callable from C++).
 //
 // Functions that can fail return a lumiere_status; lumiere_error_message gives the reason in one line, in English, with
-// what would be right. A context may be used by one thread at a time; several contexts are independent.
+// what would be right. Status and message belong to the context that the call was given, wherever its model was opened.
+//
+// Lifetimes. Nothing must outlive anything: handles are freed in any order, on any thread, but not while a call uses
+// them. A model keeps the device of the context it was opened in, so that this context may be freed first; a clip, a
+// string and measures depend on nothing. What a call is given (options, texts, clips, other handles) is only read until
+// it returns. What a function returns to be read (a name, a hash, pixels, a summary) lives as long as its handle.
+//
+// Threads. A context has a device: a pool of so many threads as it was created with, the caller's own among them, which
+// sleep between calls and end when the context and all models opened in it are freed. Any thread may call, but calls
+// must not run at the same time that are given the same context, or models that were opened in the same context. All
+// others may: contexts share nothing, and each computes with all of its own threads. Any number of calls may read a
+// clip at the same time. Functions that return no status and free nothing only read their handle and may be called at
+// any time, but for lumiere_error_message.
 #ifndef LUMIERE_H
 #define LUMIERE_H
 
@@ -30,7 +42,7 @@ typedef enum lumiere_status {
     LUMIERE_CANCELLED = -6,
 } lumiere_status;
 
-typedef struct lumiere_context lumiere_context; // device, settings, last error
+typedef struct lumiere_context lumiere_context; // device with its threads, settings, last error
 typedef struct lumiere_model lumiere_model;     // weights in memory
 typedef struct lumiere_clip lumiere_clip;       // frames
 
@@ -43,14 +55,18 @@ typedef struct lumiere_context_options {
 } lumiere_context_options;
 // options may be NULL. On failure *out is still a context, good for its message; NULL only when memory is short.
 LUMIERE_API lumiere_status lumiere_context_create(const lumiere_context_options *options, lumiere_context **out);
+// Models opened in it stay whole, and its threads with them. *c becomes NULL, as with all that free.
 LUMIERE_API void lumiere_context_free(lumiere_context **c);
 LUMIERE_API int lumiere_threads(const lumiere_context *c);               // that it computes with
-LUMIERE_API const char *lumiere_error_message(const lumiere_context *c); // "" when the last call succeeded
+// "" when the last call succeeded. Valid until the next call that is given c.
+LUMIERE_API const char *lumiere_error_message(const lumiere_context *c);
 LUMIERE_API const char *
 lumiere_device_summary(const lumiere_context *c); // one line: processor, instructions, threads, libraries
 LUMIERE_API const char *
 lumiere_precision(const lumiere_context *c); // what "auto" chose, and whether bf16 is only storage
 
+// *out computes on c's device and in c's precision from now on. Calls may pass it with another context; that one should
+// have the same precision, which recipes name.
 LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out);
 LUMIERE_API void lumiere_model_free(lumiere_model **m);
 LUMIERE_API const char *lumiere_model_name(const lumiere_model *m);
@@ -76,9 +92,10 @@ LUMIERE_API lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_
 
 typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 
-// Called after every step. fraction in [0,1]; seconds_left is an estimate (negative while unknown). preview is the clip
-// as predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return false
-// to stop: the call then ends with LUMIERE_CANCELLED.
+// Called after every step, on the caller's thread. seconds_left is an estimate (negative while unknown). preview is the
+// clip as predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return
+// false to stop: the call then ends with LUMIERE_CANCELLED. May itself call what doesn't use a model or train, such as
+// lumiere_clip_write, with the same context, and frees nothing that the running call was given.
 typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
 
 // Whether a clip is made four times larger by the model's super-resolution network.
@@ -297,7 +314,8 @@ LUMIERE_API lumiere_status lumiere_compare(lumiere_context *c, const lumiere_cli
                                            lumiere_comparison *figures);
 
 // Training. run: a YAML file, see docs/training.md; set: "key=value" overrides. resume: go on from the checkpoint of
-// the run's folder. log receives one line of text at a time, without a newline.
+// the run's folder. log receives one line of text at a time, without a newline. Both are called on the caller's thread.
+// A shortage of memory in the middle of a step ends training with LUMIERE_MEMORY; the last checkpoint stays as it is.
 typedef struct lumiere_train_options {
     const char *run;
     const char *const *set;

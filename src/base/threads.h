@@ -16,4 +16,5 @@ int lm_processors(void); // processors this process may use (affinity mask and c
 // whatever the number of threads; pieces after it may be left out. Not reentrant: a piece must not call lm_pool_run on
 // the same pool, and two threads must not at the same time.
 typedef lm_status (*lm_piece_fn)(lm_error *e, void *context, int64_t piece, int thread); // e: of this piece alone
-lm_status lm_pool_run(lm_error *e, lm_pool *pool, int64_t pieces, lm_piece_fn fn, void *context);
+lm_status lm_pool_run(lm_error *e, lm_pool *pool, int64_t pieces, lm_piece_fn fn, void *context)
+    __attribute__((warn_unused_result));

@@ -13,6 +13,7 @@ lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device *
     lm_device *d = lm_alloc_zero(1, sizeof *d);
     if (!d) return lm_fail_memory(e, (double)sizeof *d, "the device");
     d->backend = backend;
+    atomic_init(&d->holders, 1);
     lm_status status = backend->open(e, threads, d);
     if (status != LM_OK) {
         lm_free(d);
@@ -22,9 +23,15 @@ lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device *
     return LM_OK;
 }
 
-void lm_device_close(lm_device **d) {
-    if (!*d) return;
-    (*d)->backend->close(*d);
-    lm_free(*d);
-    *d = NULL;
+lm_device *lm_device_hold(lm_device *d) {
+    atomic_fetch_add(&d->holders, 1);
+    return d;
+}
+
+void lm_device_close(lm_device **device) {
+    lm_device *d = *device;
+    *device = NULL;
+    if (!d || atomic_fetch_sub(&d->holders, 1) > 1) return;
+    d->backend->close(d);
+    lm_free(d);
 }

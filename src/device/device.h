@@ -2,6 +2,7 @@
 #pragma once
 #include "base/status.h"
 #include "op/op.h"
+#include <stdatomic.h>
 #include <stddef.h>
 
 typedef struct lm_device lm_device;
@@ -61,6 +62,7 @@ typedef struct lm_backend {
 
 struct lm_device {
     const lm_backend *backend;
+    atomic_int holders;
     void *state;       // the backend's own
     char summary[160]; // "cpu: AMD EPYC 9R14, avx512 bf16, 2 threads, oneDNN 2.6.3"
     bool fast_bf16;    // bf16 arithmetic in hardware
@@ -69,5 +71,9 @@ struct lm_device {
 extern const lm_backend lm_reference_backend, lm_cpu_backend;
 
 // name: "cpu" or "reference". LM_USAGE when there is no such device. threads: 0 = all processors this process may use.
+// The caller is its first holder.
 lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device **out);
+// One holder more: what uses a device beyond the life of whoever opened it holds it too. Returns d.
+lm_device *lm_device_hold(lm_device *d);
+// One holder less, on any thread; the last closes the device. *d becomes NULL.
 void lm_device_close(lm_device **d);

@@ -23,7 +23,7 @@ lm_status lm_plan_write(lm_error *e, lm_plan *p, lm_tensor t, const void *from, 
 lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t bytes);
 // LM_MEMORY or LM_FAILED when a kernel fails, naming its node; outputs and gradients are then undefined, and the plan
 // can run again.
-lm_status lm_plan_run(lm_error *e, lm_plan *p);
+lm_status lm_plan_run(lm_error *e, lm_plan *p) __attribute__((warn_unused_result));
 
 // The plan in words, a line a node: name, source line, op, shapes, offset, kernel (--trace-plan).
 void lm_plan_print(const lm_plan *p, FILE *out);

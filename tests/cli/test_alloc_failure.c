@@ -205,8 +205,8 @@ static lumiere_status load_and_upscale(const char *folder, char *message, size_t
     snprintf(message, size, "%s", lumiere_error_message(c));
     lumiere_clip_free(&clip);
     lumiere_clip_free(&large);
+    lumiere_context_free(&c); // before what was opened in it
     lumiere_model_free(&m);
-    lumiere_context_free(&c);
     return status;
 }
 
