@@ -164,7 +164,7 @@ class Reader:
         case = Case("%s --%s %s" % (command, name, "valid" if valid else "invalid"), [("lumiere", line)],
                     fails=not valid, slow=self.slow and valid)
         # what is refused is refused whatever the precision
-        self.list.cases += case.variants() if valid else [case.variant({"seed": SEEDS[0], "precision": PRECISIONS[0]})]
+        self.list.cases += case.variants() if valid else [next(case.variants())]
         self.cover(command, name, valid)
 
 

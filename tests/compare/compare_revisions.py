@@ -125,14 +125,13 @@ def run_both(case, sides, keep):
 
 
 def run_all(cases, sides, expected, options):
-    report, started, tell = Report(), time.monotonic(), sys.stderr.isatty()
+    report, started = Report(), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(1, options.jobs)) as pool:
         for number, (case, (old, new)) in enumerate(
                 zip(cases, pool.map(lambda c: run_both(c, sides, options.keep), cases)), 1):
             report.add(case, new, compare(case.name, old, new, expected))
-            if tell:
-                print("\r%d of %d, %.0f s\x1b[K" % (number, len(cases), time.monotonic() - started), end="\r",
-                      file=sys.stderr)
+            if number % 50 == 0 or number == len(cases):
+                print("%d of %d cases, %.0f s" % (number, len(cases), time.monotonic() - started), file=sys.stderr)
     return report
 
 
@@ -167,7 +166,8 @@ def compare_commits(options, cases, expected):
     try:
         links = {"files": FILES, "media": ROOT + "/tests/data/media", "data": inputs + "/data", "emoji": inputs + "/models/emoji"}
         sides = [Side(command, os.path.join(work, name), links) for command, name in zip(commands, ("old", "new"))]
-        bf16 = has_bf16(commands[0], work if os.path.isdir(work) else ROOT)
+        os.makedirs(work, exist_ok=True)
+        bf16 = has_bf16(commands[0], work)
         chosen = choose(cases.cases, options, bf16)
         print("old: %s, new: %s; %d of %d cases%s" % (commits[0][:12], commits[1][:12], len(chosen), len(cases.cases),
               "" if bf16 else "; this processor has no bf16"), flush=True)
@@ -196,7 +196,7 @@ def main(arguments):
             print("tests/compare_revisions: name the commit to compare with, such as 1a6d2b0", file=sys.stderr)
             return 2
         return compare_commits(options, cases, expected)
-    except (ListError, builds.BuildError) as error:
+    except (ListError, builds.BuildError, OSError, subprocess.CalledProcessError) as error:
         print("tests/compare_revisions: %s" % error, file=sys.stderr)
         return 2 if isinstance(error, ListError) else 3
 

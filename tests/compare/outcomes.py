@@ -1,4 +1,5 @@
 """Runs a case and keeps what came of it."""
+import hashlib
 import os
 import shutil
 import subprocess
@@ -6,6 +7,7 @@ import subprocess
 from normalise import normal_file, normal_text
 
 SECONDS = 300  # that a command line may take
+LARGE = 16 << 20  # bytes; of larger files a digest is kept
 
 
 class Side:
@@ -65,8 +67,14 @@ def read_files(folder, links):
             path = os.path.relpath(os.path.join(base, name), folder)
             if path not in links:
                 with open(os.path.join(folder, path), "rb") as file:
-                    files[path] = normal_file(path, file.read())
+                    files[path] = digest_large(normal_file(path, file.read()))
     return files
+
+
+def digest_large(data):
+    if len(data) <= LARGE:
+        return data
+    return b"%d bytes, sha256 %s" % (len(data), hashlib.sha256(data).hexdigest().encode())
 
 
 def run_case(side, old_command, case, keep=False):
