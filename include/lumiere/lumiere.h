@@ -57,7 +57,7 @@ typedef struct lumiere_context_options {
 LUMIERE_API lumiere_status lumiere_context_create(const lumiere_context_options *options, lumiere_context **out);
 // Models opened in it stay whole, and its threads with them. *c becomes NULL, as with all that free.
 LUMIERE_API void lumiere_context_free(lumiere_context **c);
-LUMIERE_API int lumiere_threads(const lumiere_context *c);               // that it computes with
+LUMIERE_API int lumiere_threads(const lumiere_context *c); // that it computes with
 // "" when the last call succeeded. Valid until the next call that is given c.
 LUMIERE_API const char *lumiere_error_message(const lumiere_context *c);
 LUMIERE_API const char *

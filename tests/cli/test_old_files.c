@@ -1,5 +1,5 @@
-// The files that version 0.1 left in tests/compare/files-0.1 still load, and give what they gave: run files, a checkpoint,
-// a model, a style, recipes. Figures are compared, not bytes, since processors round differently.
+// The files that version 0.1 left in tests/compare/files-0.1 still load, and give what they gave: run files, a
+// checkpoint, a model, a style, recipes. Figures are compared, not bytes, since processors round differently.
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 
@@ -77,7 +77,8 @@ static void styles_draw_as_they_did(void **state) {
          "--upscale", "-f", "2", "-q", "-o", "by-file.npy");
     expect_near("by-file.npy", "files/styled.npy");
     // which they would not be if the style changed nothing
-    DONE("generate", "a fish", "--model", "files/model", "--seed", "7", "--upscale", "-f", "2", "-q", "-o", "plain.npy");
+    DONE("generate", "a fish", "--model", "files/model", "--seed", "7", "--upscale", "-f", "2", "-q", "-o",
+         "plain.npy");
     RUN(&r, work, "compare", "--json", "plain.npy", "files/styled.npy");
     assert_non_null(strstr(r.out, "\"equal\":false"));
 }
