@@ -82,7 +82,7 @@ static void what_runs_between_steps_ends_it_too(void **state) {
     lm_error e = {0};
     watch w = {0};
     dnnl_refuse(1, 1);
-    assert_int_equal(watched_train(&e, &run, "text", looks, LM_F32, false, &w), LM_MEMORY);
+    assert_int_equal(watched_train(&e, &run, "encoder", looks, LM_F32, false, &w), LM_MEMORY);
     assert_non_null(strstr(e.text, "the node encoder.layer.0"));
     assert_int_equal(w.last, 0);
     static const char *const quiet[] = {"sample_every=0", "validate_every=0", NULL};

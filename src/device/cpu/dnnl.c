@@ -47,6 +47,34 @@ static void restore_threads(int before) {
     if (before != 1) omp_set_num_threads(before);
 }
 
+static const char *implementation(const_dnnl_primitive_desc_t pd) {
+    const char *name = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return status == dnnl_success && name ? name : "unknown";
+}
+
+// oneDNN 2's convolution by block products on AMX, first of its list there, reads through a null pointer while it makes
+// code for small pictures: not always, so that it depends on what the memory held before. The next one of the list is
+// as fast within a tenth.
+static bool is_unsafe(const_dnnl_primitive_desc_t pd) {
+    return strncmp(implementation(pd), "brgconv:avx512_core_amx", 23) == 0;
+}
+
+static dnnl_status_t first_safe(const cpu_dnnl *d, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
+                                const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
+    dnnl_primitive_desc_iterator_t list = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&list, op, attr, d->engine, hint);
+    for (; status == dnnl_success; status = dnnl_primitive_desc_iterator_next(list)) {
+        *out = dnnl_primitive_desc_iterator_fetch(list);
+        if (!*out) status = dnnl_out_of_memory;
+        if (!*out || !is_unsafe(*out)) break;
+        dnnl_primitive_desc_destroy(*out);
+        *out = NULL;
+    }
+    if (list) dnnl_primitive_desc_iterator_destroy(list);
+    return status == dnnl_iterator_ends ? dnnl_unimplemented : status;
+}
+
 dnnl_status_t dn_describe(const cpu_dnnl *d, const_dnnl_op_desc_t op, bool acc, const_dnnl_primitive_desc_t hint,
                           dnnl_primitive_desc_t *out) {
     dnnl_primitive_attr_t attr = NULL;
@@ -60,18 +88,12 @@ dnnl_status_t dn_describe(const cpu_dnnl *d, const_dnnl_op_desc_t op, bool acc, 
     }
     if (status == dnnl_success) {
         int before = hold_one_thread();
-        status = dnnl_primitive_desc_create(out, op, attr, d->engine, hint);
+        status = first_safe(d, op, attr, hint, out);
         restore_threads(before);
     }
     if (post) dnnl_post_ops_destroy(post);
     if (attr) dnnl_primitive_attr_destroy(attr);
     return status;
-}
-
-static const char *implementation(const_dnnl_primitive_desc_t pd) {
-    const char *name = NULL;
-    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
-    return status == dnnl_success && name ? name : "unknown";
 }
 
 bool dn_is_plain(const_dnnl_primitive_desc_t pd) {
