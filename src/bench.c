@@ -3,6 +3,7 @@
 #include "peak.h"
 
 #include "base/memory.h"
+#include "base/plain_text.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -24,7 +25,7 @@ static void say(const report *r, const char *format, ...) {
     char text[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    lm_text_vline(text, sizeof text, format, args);
     va_end(args);
     r->line(r->user, text);
 }

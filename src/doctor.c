@@ -2,6 +2,7 @@
 #include "upscale.h"
 
 #include "base/memory.h"
+#include "base/plain_text.h"
 #include "base/random.h"
 
 #include <stdarg.h>
@@ -23,7 +24,7 @@ static void say(doctor *d, lm_status status, const char *format, ...) {
     char text[640];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    lm_text_vline(text, sizeof text, format, args);
     va_end(args);
     d->line(d->user, status == LM_OK, text);
     if (status != LM_OK && d->failures++ == 0) d->first = status;

@@ -154,6 +154,11 @@ LUMIERE_API lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m
 LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m,
                                                    const lumiere_generate_options *o, const char *extra, char **json);
 LUMIERE_API void lumiere_string_free(char **s);
+// Texts of files and users come back as they are (names, recipes, descriptions). This makes one fit to be shown: one
+// line of valid UTF-8 in which control characters, and those that are invisible and change how others are shown, are
+// written as in JSON (\n, \u001b, \u202e), and bytes that are no UTF-8 as \xNN. JSON stays the same JSON. Messages and
+// log lines of this library are so already. As snprintf: returns the length of the whole, cuts between characters.
+LUMIERE_API size_t lumiere_text_escape(char *out, size_t size, const char *text);
 
 // Tasks on a given picture or clip, docs/tasks.md: one network is given a part of it and makes the rest.
 typedef enum lumiere_task {

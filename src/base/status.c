@@ -1,15 +1,13 @@
 #include "base/status.h"
 
-#include <stdio.h>
+#include "base/plain_text.h"
 
 lm_status lm_fail(lm_error *e, lm_status status, const char *format, ...) {
     if (e && e->status == LM_OK) {
         va_list args;
         va_start(args, format);
-        vsnprintf(e->text, sizeof e->text, format, args);
+        lm_text_vline(e->text, sizeof e->text, format, args); // one line, whatever the names and texts in it hold
         va_end(args);
-        for (char *p = e->text; *p; p++)
-            if ((unsigned char)*p < ' ') *p = ' '; // one line, whatever a file's name or a library's message holds
         e->status = status;
     }
     return status;

@@ -1,5 +1,6 @@
 // Status codes and error messages. A function that can fail takes an lm_error first and returns an lm_status; the
-// message says what was wrong and what would be right, in one line.
+// message says what was wrong and what would be right, in one line that is fit to be shown (lm_text_escape), with
+// numbers as in the C locale.
 #pragma once
 #include <stdarg.h>
 

@@ -1,5 +1,7 @@
 #include "graph/graph_internal.h"
 
+#include "base/plain_text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -38,7 +40,7 @@ void lm_graph_fail(lm_graph *g, const char *format, ...) {
     char text[360];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    lm_text_vline(text, sizeof text, format, args);
     va_end(args);
     lm_fail(&g->error, LM_FAILED, "%s (in %s, %s:%d)", text, g->scope[0] ? g->scope : "the graph",
             g->file ? g->file : "?", g->line);

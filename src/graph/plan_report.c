@@ -1,6 +1,8 @@
 // The plan in words, its times, and its comparison with the reference device.
 #include "graph/plan_internal.h"
 
+#include "base/plain_text.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -29,9 +31,12 @@ lm_node_report lm_plan_node(const lm_plan *p, int i) {
 }
 
 void lm_plan_print(const lm_plan *p, FILE *out) {
-    fprintf(out, "%d nodes, %.1f MB activations, %.1f MB workspace, %.1f MB packed weights, %.2f GFLOP\n",
-            p->node_count, (double)p->block_bytes / 1e6, (double)p->workspace_bytes / 1e6, (double)p->held_bytes / 1e6,
-            lm_plan_flops(p) / 1e9);
+    char sums[200];
+    lm_text_format(sums, sizeof sums,
+                   "%d nodes, %.1f MB activations, %.1f MB workspace, %.1f MB packed weights, %.2f GFLOP\n",
+                   p->node_count, (double)p->block_bytes / 1e6, (double)p->workspace_bytes / 1e6,
+                   (double)p->held_bytes / 1e6, lm_plan_flops(p) / 1e9);
+    fputs(sums, out);
     for (int i = 0; i < p->node_count; i++) {
         const plan_node *pn = &p->nodes[i];
         const graph_node *n = &p->g->nodes[pn->index];

@@ -1,6 +1,7 @@
 #include "media/av_memory.h"
 #include "media/palette.h"
 #include "base/memory.h"
+#include "base/plain_text.h"
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
 #include <libswscale/swscale.h>
@@ -224,7 +225,9 @@ lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const c
     lm_av_quiet();
     writer w = {.profile = &profiles[kind], .clip = clip, .out = out};
     if (kind == LM_AV_GIF) LM_TRY(lm_palette_make(e, clip, &w.palette));
+    lm_locale_aside locale = lm_locale_enter_plain(); // x264 writes its settings into the file
     int code = write_all(&w, comment);
+    lm_locale_leave_plain(locale);
     lm_status status = code < 0 ? failure(e, &w, code) : LM_OK;
     lm_free(w.palette);
     sws_freeContext(w.scaler);

@@ -1,6 +1,7 @@
 #include "tasks/fit.h"
 
 #include "base/memory.h"
+#include "base/plain_text.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -203,8 +204,8 @@ static void describe_time(int from_frames, double from_fps, int frames, double f
     if (from_fps == fps)
         snprintf(out, size, frames > lasting ? "%s, the last held until frame %d" : "%s", part, frames);
     else
-        snprintf(out, size, "%s at %.4g a second become %d at %.4g%s", part, from_fps, frames, fps,
-                 frames > lasting ? ", the last held" : "");
+        lm_text_format(out, size, "%s at %.4g a second become %d at %.4g%s", part, from_fps, frames, fps,
+                       frames > lasting ? ", the last held" : "");
 }
 
 void lm_fit_describe(const lm_fit *fit, int from_frames, double from_fps, int frames, double fps, char *out,

@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "base/plain_text.h"
 #include "train/born.h"
 
 #include <math.h>
@@ -92,8 +93,8 @@ static lm_status save_checkpoint(lm_error *e, lm_trainer *t, state_block *b) {
     snprintf(step, sizeof step, "%lld", (long long)t->step);
     snprintf(skipped, sizeof skipped, "%lld", (long long)t->skipped);
     snprintf(in_row, sizeof in_row, "%lld", (long long)t->skipped_in_row);
-    snprintf(mean, sizeof mean, "%a", t->loss_mean);
-    snprintf(seconds, sizeof seconds, "%a", t->seconds);
+    lm_text_format(mean, sizeof mean, "%a", t->loss_mean);
+    lm_text_format(seconds, sizeof seconds, "%a", t->seconds);
     char *config = lm_unet_config_json(&t->net), *path = trainer_path(t, "checkpoint.safetensors");
     const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config", "skipped_in_row"};
     const char *values[] = {step, skipped, mean, seconds, t->cfg->stage, config, in_row};
@@ -148,7 +149,7 @@ static bool parse_count(const char *text, int64_t low, int64_t high, int64_t *ou
 
 static bool parse_number(const char *text, double *out) {
     char *end;
-    *out = strtod(text, &end);
+    *out = lm_text_number(text, &end);
     return *text && !*end && isfinite(*out);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "base/plain_text.h"
 
 #include <errno.h>
 #include <math.h>
@@ -17,12 +18,17 @@ lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r)
     char *path = trainer_path(t, "metrics.csv");
     if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
     FILE *f = fopen(path, "ae");
+    char validation[400] = "", line[1600]; // room for the longest numbers
+    if (r->validated && isfinite(r->validation))
+        lm_text_format(validation, sizeof validation, "%.6f", r->validation);
+    else if (r->validated)
+        strcpy(validation, "nan");
+    lm_text_format(line, sizeof line, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,%s,%lld\n", (long long)r->step,
+                   (long long)r->samples, r->seconds, r->loss, r->rate, r->grad_norm, validation,
+                   (long long)r->skipped);
     int n = -1;
     if (f) {
-        n = fprintf(f, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,", (long long)r->step, (long long)r->samples, r->seconds, r->loss,
-                    r->rate, r->grad_norm);
-        if (n >= 0 && r->validated) n = isfinite(r->validation) ? fprintf(f, "%.6f", r->validation) : fprintf(f, "nan");
-        if (n >= 0) n = fprintf(f, ",%lld\n", (long long)r->skipped);
+        n = fputs(line, f);
         if (fclose(f)) n = -1;
     }
     lm_status s = n < 0 ? lm_fail(e, LM_MEDIA, "can't write %s: %s", path, strerror(errno)) : LM_OK;

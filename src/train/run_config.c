@@ -4,6 +4,7 @@
 
 #include "base/files.h"
 #include "base/memory.h"
+#include "base/plain_text.h"
 #include "store/style_file.h"
 
 #include <errno.h>
@@ -126,7 +127,7 @@ static lm_status set_defaults(lm_error *e, lm_run_config *c) {
 static lm_status set_number(lm_error *e, const char *where, const struct key *k, const char *text, lm_run_config *c) {
     char *end;
     errno = 0;
-    double v = strtod(text, &end);
+    double v = lm_text_number(text, &end);
     bool whole = k->type == KEY_WHOLE;
     if (!*text || *end || errno || !isfinite(v) || v < k->low || v > k->high || (whole && v != floor(v)))
         return lm_fail(e, LM_USAGE, "%s: %s must be a %snumber from %g to %g, not \"%.40s\"", where, k->name,

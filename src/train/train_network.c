@@ -2,6 +2,7 @@
 #include "train/trainer_internal.h"
 
 #include "base/memory.h"
+#include "base/plain_text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -32,7 +33,7 @@ void trainer_log(const lm_trainer *t, const char *format, ...) {
     char line[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    lm_text_vline(line, sizeof line, format, args);
     va_end(args);
     t->o.log(t->o.user, line);
 }
