@@ -46,23 +46,35 @@ bool lm_unet_is_ssr(const lm_unet_config *c) {
 
 typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_INTS, FIELD_BOOLS } field_kind;
 
+// Who may leave a key out; it then is as in the default network.
+typedef enum needed { ALWAYS, OF_VIDEO, NEVER } needed;
+
 static const struct field {
     const char *name;
     field_kind kind;
     size_t at;
     int low, high;
+    needed needed;
 } fields[] = {
-#define FIELD(name, kind, low, high)                                                                                   \
-    { #name, kind, offsetof(lm_unet_config, name), low, high }
-    FIELD(in_channels, FIELD_INT, 1, 64),     FIELD(cond_channels, FIELD_INT, 0, 64),
-    FIELD(out_channels, FIELD_INT, 1, 64),    FIELD(patch, FIELD_INT, 1, 16),
-    FIELD(channels, FIELD_INTS, 1, 8192),     FIELD(res_blocks, FIELD_INT, 1, 8),
-    FIELD(attention, FIELD_BOOLS, 0, 1),      FIELD(head_dim, FIELD_INT, 1, 1024),
-    FIELD(groups, FIELD_INT, 1, 1024),        FIELD(text_width, FIELD_INT, 1, 8192),
-    FIELD(embed_width, FIELD_INT, 1, 8192),   FIELD(noise_level_cond, FIELD_BOOL, 0, 1),
-    FIELD(residual_scale, FIELD_INT, 0, 256), FIELD(video, FIELD_BOOL, 0, 1),
-    FIELD(temporal_down, FIELD_BOOLS, 0, 1),  FIELD(temporal_attention_blocks, FIELD_INT, 1, 16),
-    FIELD(max_frames, FIELD_INT, 1, 4096),
+#define FIELD(name, kind, low, high, needed)                                                                           \
+    { #name, kind, offsetof(lm_unet_config, name), low, high, needed }
+    FIELD(in_channels, FIELD_INT, 1, 64, ALWAYS),
+    FIELD(cond_channels, FIELD_INT, 0, 64, ALWAYS),
+    FIELD(out_channels, FIELD_INT, 1, 64, ALWAYS),
+    FIELD(patch, FIELD_INT, 1, 16, ALWAYS),
+    FIELD(channels, FIELD_INTS, 1, 8192, ALWAYS),
+    FIELD(res_blocks, FIELD_INT, 1, 8, ALWAYS),
+    FIELD(attention, FIELD_BOOLS, 0, 1, ALWAYS),
+    FIELD(head_dim, FIELD_INT, 1, 1024, ALWAYS),
+    FIELD(groups, FIELD_INT, 1, 1024, ALWAYS),
+    FIELD(text_width, FIELD_INT, 1, 8192, ALWAYS),
+    FIELD(embed_width, FIELD_INT, 1, 8192, ALWAYS),
+    FIELD(noise_level_cond, FIELD_BOOL, 0, 1, ALWAYS),
+    FIELD(residual_scale, FIELD_INT, 0, 256, NEVER), // models older than it have none
+    FIELD(video, FIELD_BOOL, 0, 1, ALWAYS),
+    FIELD(temporal_down, FIELD_BOOLS, 0, 1, OF_VIDEO),
+    FIELD(temporal_attention_blocks, FIELD_INT, 1, 16, OF_VIDEO),
+    FIELD(max_frames, FIELD_INT, 1, 4096, OF_VIDEO),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
@@ -111,6 +123,33 @@ lm_status lm_unet_config_check(lm_error *e, const lm_unet_config *c) {
     return LM_OK;
 }
 
+// Lists: attention and temporal_down must fit channels; where temporal_down was left out its length is -1.
+static lm_status check_lengths(lm_error *e, const char *name, const int length[FIELDS], lm_unet_config *c) {
+    for (int i = 0; i < FIELDS; i++)
+        if (fields[i].kind == FIELD_INTS) c->levels = length[i]; // channels
+    if (c->levels < 1) return lm_fail(e, LM_MODEL, "%s: channels is empty; a network has a level at least", name);
+    for (int i = 0; i < FIELDS; i++) {
+        if (fields[i].kind != FIELD_BOOLS || length[i] < 0) continue;
+        int want = strcmp(fields[i].name, "attention") ? c->levels - 1 : c->levels;
+        if (length[i] != want)
+            return lm_fail(e, LM_MODEL, "%s: %s has %d entries; %d channels need %d", name, fields[i].name, length[i],
+                           c->levels, want);
+    }
+    for (int i = c->levels - 1; i < LM_MAX_LEVELS; i++) c->temporal_down[i] = false;
+    return LM_OK;
+}
+
+// A key that was left out: the default network's value, unless it is needed.
+static lm_status fill_field(lm_error *e, const char *name, const struct field *f, lm_unet_config *c) {
+    static const size_t sizes[] = {sizeof(int), sizeof(bool), LM_MAX_LEVELS * sizeof(int),
+                                   LM_MAX_LEVELS * sizeof(bool)};
+    if (f->needed == ALWAYS || (f->needed == OF_VIDEO && c->video))
+        return lm_fail(e, LM_MODEL, "%s: %s is missing; it must be %s", name, f->name, kind_name(f->kind));
+    const lm_unet_config usual = lm_unet_config_default();
+    memcpy((unsigned char *)c + f->at, (const unsigned char *)&usual + f->at, sizes[f->kind]);
+    return LM_OK;
+}
+
 static lm_status read_object(lm_error *e, const char *name, json_t *root, lm_unet_config *c) {
     int length[FIELDS] = {0};
     const char *key;
@@ -118,25 +157,20 @@ static lm_status read_object(lm_error *e, const char *name, json_t *root, lm_une
     json_object_foreach(root, key, value) {
         int i = 0;
         while (i < FIELDS && strcmp(fields[i].name, key)) i++;
-        if (i == FIELDS) return lm_fail(e, LM_MODEL, "%s: unknown key \"%s\"", name, key);
+        if (i == FIELDS) return lm_fail(e, LM_MODEL, "%s: unknown key \"%.100s\"", name, key);
         LM_TRY(read_field(e, name, &fields[i], value, c, &length[i]));
     }
-    for (int i = 0; i < FIELDS; i++) { // lists: attention and temporal_down must fit channels
-        if (!strcmp(fields[i].name, "channels") && length[i]) c->levels = length[i];
-    }
     for (int i = 0; i < FIELDS; i++) {
-        if (fields[i].kind != FIELD_BOOLS || !json_object_get(root, fields[i].name)) continue;
-        int want = strcmp(fields[i].name, "attention") ? c->levels - 1 : c->levels;
-        if (length[i] != want)
-            return lm_fail(e, LM_MODEL, "%s: %s has %d entries; %d channels need %d", name, fields[i].name, length[i],
-                           c->levels, want);
+        if (json_object_get(root, fields[i].name)) continue;
+        LM_TRY(fill_field(e, name, &fields[i], c));
+        length[i] = -1;
     }
-    if (c->levels < 1) return lm_fail(e, LM_MODEL, "%s: channels must not be empty", name);
+    LM_TRY(check_lengths(e, name, length, c));
     return lm_unet_config_check(e, c);
 }
 
 lm_status lm_unet_config_parse(lm_error *e, const char *name, const char *json, size_t size, lm_unet_config *out) {
-    *out = lm_unet_config_default();
+    *out = (lm_unet_config){0};
     json_error_t why;
     json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &why);
     if (!root)

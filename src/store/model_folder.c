@@ -119,6 +119,15 @@ static lm_status read_parts(lm_error *e, lm_model_folder *m, json_t *from) {
     return LM_OK;
 }
 
+// Whether a default that is read has the type it is read as; others are anybody's.
+static bool default_fits(const char *key, const json_t *value) {
+    static const char *const numbers[] = {"frames",    "width",  "height",        "fps",           "steps",
+                                          "cfg_scale", "refine", "upscale_steps", "upscale_noise", NULL};
+    for (const char *const *n = numbers; *n; n++)
+        if (!strcmp(*n, key)) return json_is_number(value);
+    return strcmp(key, "sampler") != 0 || json_is_string(value);
+}
+
 static lm_status read_defaults(lm_error *e, lm_model_folder *m, json_t *from) {
     if (!from) return LM_OK;
     if (!json_is_object(from))
@@ -129,6 +138,9 @@ static lm_status read_defaults(lm_error *e, lm_model_folder *m, json_t *from) {
         if (!json_is_number(value) && !json_is_string(value))
             return lm_fail(e, LM_MODEL, "'%.200s/model.json': default \"%.100s\" is not a number or a text", m->path,
                            key);
+        if (!default_fits(key, value))
+            return lm_fail(e, LM_MODEL, "'%.200s/model.json': default \"%s\" must be a %s", m->path, key,
+                           strcmp(key, "sampler") ? "number" : "text");
     }
     m->defaults = json_incref(from);
     return LM_OK;

@@ -167,6 +167,9 @@ static void test_defects(void **state) {
         {"{" HEAD PARTS ",\"styles\":[{" STYLE ",\"file\":\"a\"},{" STYLE ",\"file\":\"b\"}]}",
          "two styles are called 'flat'"},
         {"{" HEAD PARTS ",\"defaults\":{\"width\":null}}", "default \"width\" is not a number or a text"},
+        {"{" HEAD PARTS ",\"defaults\":{\"width\":\"64\"}}", "default \"width\" must be a number"},
+        {"{" HEAD PARTS ",\"defaults\":{\"upscale_noise\":\"0\"}}", "default \"upscale_noise\" must be a number"},
+        {"{" HEAD PARTS ",\"defaults\":{\"sampler\":2}}", "default \"sampler\" must be a text"},
         {"{" HEAD PARTS ",\"defaults\":{\"width\":1e999}}", "real number overflow"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
