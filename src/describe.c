@@ -2,6 +2,7 @@
 #include "context.h"
 
 #include "base/memory.h"
+#include "base/plain_text.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -120,19 +121,29 @@ static lm_status describe_model(lm_error *e, const char *path, json_t *out) {
 }
 
 static lm_status describe_clip(lm_error *e, const char *path, json_t *out) {
-    lm_clip clip = {0};
-    char *recipe = NULL;
-    LM_TRY(lm_media_read(e, path, 0, &clip));
-    lm_status status = lm_media_read_recipe(e, path, &recipe);
+    lm_clip_facts clip;
+    char *recipe;
+    LM_TRY(lm_media_look(e, path, &clip, &recipe));
     json_t *parsed = recipe ? json_loads(recipe, 0, NULL) : NULL;
-    json_t *text = json_pack("{s:i, s:i, s:i, s:f, s:O?}", "frames", clip.frames, "width", clip.width, "height",
-                             clip.height, "fps", clip.fps, "recipe", parsed);
-    if (status == LM_OK && (!text || json_object_update(out, text))) status = lm_fail_memory(e, 4096, "a description");
+    json_t *text = json_pack("{s:i, s:i, s:i, s:f, s:f, s:O?}", "frames", clip.frames, "width", clip.width, "height",
+                             clip.height, "fps", clip.fps, "seconds", clip.seconds, "recipe", parsed);
+    bool failed = !text || (recipe && !parsed) || json_object_update(out, text);
     json_decref(text);
     json_decref(parsed);
     lm_free(recipe);
-    lm_clip_free(&clip);
-    return status;
+    return failed ? lm_fail_memory(e, 4096, "a description") : LM_OK;
+}
+
+// A file's name may be no UTF-8, which JSON must be.
+static json_t *describe_path(const char *path) {
+    json_t *text = json_string(path);
+    size_t n = text ? 0 : lm_text_escape(NULL, 0, path);
+    char *escaped = n ? lm_alloc(n + 1, 1) : NULL;
+    if (!escaped) return text;
+    lm_text_escape(escaped, n + 1, path);
+    text = json_string(escaped);
+    lm_free(escaped);
+    return text;
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -150,7 +161,7 @@ static lm_status describe(lm_error *e, const char *path, json_t *out) {
     bool is_model = !stat(model, &info), is_weights = !is_model && ends_with(path, ".safetensors");
     lm_free(model);
     json_object_set_new(out, "kind", json_string(is_model ? "model" : is_weights ? "weights" : "clip"));
-    json_object_set_new(out, "path", json_string(path));
+    if (json_object_set_new(out, "path", describe_path(path))) return lm_fail_memory(e, 4096, "a description");
     if (is_model) return describe_model(e, path, out);
     return is_weights ? describe_weights(e, path, true, out) : describe_clip(e, path, out);
 }

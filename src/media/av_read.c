@@ -201,22 +201,22 @@ static lm_status decode_all(lm_error *e, reader *r) {
     return lm_builder_full(&r->frames) ? LM_OK : decode(e, r, NULL);
 }
 
-static double find_rate(const reader *r) {
+static double find_rate(const reader *r, int frames) {
     const char *kind = r->format->iformat->name;
     if (strstr(kind, "_pipe") && strcmp(kind, "yuv4mpegpipe")) return 0;
     if (strcmp(kind, "gif") && strcmp(kind, "apng")) return av_q2d(av_guess_frame_rate(r->format, r->stream, NULL));
-    if (r->frames.clip.frames == 1) return 0;
+    if (frames == 1) return 0;
     double tick = av_q2d(r->stream->time_base), seconds = (double)r->duration * tick;
     // each frame's duration of an APNG is rounded by itself, a GIF's were rounded to add up
-    double tolerance = strcmp(kind, "apng") ? tick : tick * r->frames.clip.frames;
-    return lm_media_rate(r->frames.clip.frames, seconds, tolerance);
+    double tolerance = strcmp(kind, "apng") ? tick : tick * frames;
+    return lm_media_rate(frames, seconds, tolerance);
 }
 
 // No more frames than seconds hold, where the rate is known before they are read.
 static void limit_frames(reader *r, double seconds) {
     const char *kind = r->format->iformat->name;
     if (!(seconds > 0) || !strcmp(kind, "gif") || !strcmp(kind, "apng")) return;
-    double frames = ceil(seconds * find_rate(r));
+    double frames = ceil(seconds * find_rate(r, 0));
     if (frames > 0 && frames < LM_MAX_READ_FRAMES) r->frames.wanted = (int)frames;
 }
 
@@ -225,7 +225,7 @@ static lm_status read_all(lm_error *e, reader *r, double seconds) {
     LM_TRY(open_decoder(e, r));
     limit_frames(r, seconds);
     LM_TRY(decode_all(e, r));
-    r->frames.clip.fps = find_rate(r);
+    r->frames.clip.fps = find_rate(r, r->frames.clip.frames);
     // decoded with alpha (CMYK in the case of MJPEG) whether or not they use it
     enum AVCodecID id = r->codec->codec_id;
     if (r->codec->pix_fmt == AV_PIX_FMT_PAL8 || id == AV_CODEC_ID_GIF || id == AV_CODEC_ID_MJPEG)
@@ -251,6 +251,64 @@ lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t
     lm_status status = read_all(e, &r, seconds);
     close_reader(&r);
     return lm_builder_finish(e, &r.frames, status, out);
+}
+
+// A frame that is decoded but not shown: VP8 keeps them in packets of their own (RFC 6386, 9.1), others in the packet
+// of the next one. Packets before the beginning that an edit list sets are not shown either.
+static bool is_hidden(const reader *r, const AVPacket *p) {
+    bool unseen = r->codec->codec_id == AV_CODEC_ID_VP8 && p->size > 0 && !(p->data[0] & 0x10);
+    return unseen || (p->flags & AV_PKT_FLAG_DISCARD);
+}
+
+// The number of frames to *frames. A JPEG's first one is decoded.
+static lm_status count_frames(lm_error *e, reader *r, int *frames) {
+    int code;
+    r->frames.wanted = 1;
+    while ((code = av_read_frame(r->format, r->packet)) >= 0) {
+        lm_status status = LM_OK;
+        if (r->packet->stream_index == r->stream->index) {
+            if (r->packet->flags & AV_PKT_FLAG_CORRUPT)
+                status = lm_fail(e, LM_MEDIA, "%.200s: is truncated", r->frames.name);
+            else if (r->codec->codec_id == AV_CODEC_ID_MJPEG && !lm_builder_full(&r->frames))
+                status = decode(e, r, r->packet);
+            *frames += !is_hidden(r, r->packet); // at most a file's bytes
+            r->duration += r->packet->duration;
+        }
+        av_packet_unref(r->packet);
+        if (status != LM_OK) return status;
+    }
+    return code == AVERROR_EOF ? LM_OK : av_failure(e, r, "is damaged or truncated", code);
+}
+
+static double find_seconds(const reader *r, const lm_clip_facts *f) {
+    const char *kind = r->format->iformat->name;
+    double tick = av_q2d(r->stream->time_base);
+    if (!(f->fps > 0)) return 0;
+    if (!strcmp(kind, "gif") || !strcmp(kind, "apng")) return (double)r->duration * tick;
+    return r->stream->duration > 0 ? (double)r->stream->duration * tick : f->frames / f->fps;
+}
+
+static lm_status look(lm_error *e, reader *r, lm_clip_facts *out) {
+    LM_TRY(open_container(e, r));
+    LM_TRY(open_decoder(e, r));
+    LM_TRY(count_frames(e, r, &out->frames));
+    if (!out->frames) return lm_fail(e, LM_MEDIA, "%.200s: holds no frame", r->frames.name);
+    const AVCodecParameters *p = r->stream->codecpar;
+    turn t = find_turn(r);
+    out->width = t.swap ? p->height : p->width;
+    out->height = t.swap ? p->width : p->height;
+    out->fps = find_rate(r, out->frames);
+    out->seconds = find_seconds(r, out);
+    return lm_media_check_size(e, r->frames.name, out->width, out->height);
+}
+
+lm_status lm_av_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
+    lm_av_quiet();
+    reader r = {.frames = {.name = name}, .bytes = {(uint8_t *)bytes, size, size}};
+    lm_status status = look(e, &r, out);
+    lm_clip_free(&r.frames.clip);
+    close_reader(&r);
+    return status;
 }
 
 lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment) {

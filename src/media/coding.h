@@ -33,6 +33,7 @@ void lm_clip_drop_unused_alpha(lm_clip *c); // RGBA to RGB when every pixel is o
 
 bool lm_webp_is(const uint8_t *bytes, size_t size);
 lm_status lm_webp_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+lm_status lm_webp_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out);
 // Lossless; one frame gives a still. xmp may be NULL.
 lm_status lm_webp_write(lm_error *e, const lm_clip *clip, const char *xmp, lm_bytes *out);
 // The XMP chunk as a string, NULL when there is none. Free with lm_free.
@@ -40,12 +41,14 @@ lm_status lm_webp_read_xmp(lm_error *e, const uint8_t *bytes, size_t size, char 
 
 bool lm_npy_is(const uint8_t *bytes, size_t size);
 lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out);
+lm_status lm_npy_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out);
 lm_status lm_npy_write(lm_error *e, const lm_clip *clip, lm_bytes *out);
 
 typedef enum lm_av_kind { LM_AV_MP4, LM_AV_WEBM, LM_AV_GIF, LM_AV_PNG, LM_AV_APNG } lm_av_kind;
 // seconds: as for lm_media_read_start; 0: all.
 lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, double seconds,
                      lm_clip *out);
+lm_status lm_av_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out);
 // The container's comment, NULL when there is none. Free with lm_free.
 lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment);
 // comment may be NULL; it is written to mp4 and webm only.
@@ -61,12 +64,15 @@ lm_status lm_xmp_make(lm_error *e, const char *text, char **xmp);
 lm_status lm_xmp_find(lm_error *e, const char *xmp, char **text);
 
 lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
+lm_status lm_folder_look(lm_error *e, const char *path, lm_clip_facts *out);
 lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
 // Whether a folder can be written at path: LM_MEDIA when there is something there other than an empty folder.
 lm_status lm_folder_check(lm_error *e, const char *path);
 
 // The comment in a file of any kind, a recipe or not; NULL when there is none. Free with lm_free.
 lm_status lm_recipe_find(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **text);
+// The recipe in a file's bytes, or else beside it, as lm_media_read_recipe gives it. bytes NULL: path is a folder.
+lm_status lm_recipe_of(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **json);
 lm_status lm_recipe_check(lm_error *e, const char *recipe); // LM_USAGE when it isn't a JSON object
 // recipe as indented JSON with a newline to the file path.
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);

@@ -53,6 +53,25 @@ lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip 
     return lm_builder_finish(e, &b, status, out);
 }
 
+lm_status lm_folder_look(lm_error *e, const char *path, lm_clip_facts *out) {
+    struct dirent **names;
+    int count = scandir(path, &names, is_frame, by_name);
+    if (count < 0) return lm_fail(e, LM_MEDIA, "can't read the folder '%.200s': %m", path);
+    char *first = count ? lm_format("%s/%s", path, names[0]->d_name) : NULL;
+    for (int i = 0; i < count; i++) free(names[i]);
+    free(names);
+    if (!count) return lm_fail(e, LM_MEDIA, "%.200s: holds no frame", path);
+    if (!first) return lm_media_no_memory(e, "a path");
+    uint8_t *bytes = NULL;
+    size_t size;
+    lm_status status = lm_file_read(e, first, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size);
+    if (status == LM_OK) status = lm_media_look_memory(e, first, bytes, size, out);
+    lm_free(bytes);
+    lm_free(first);
+    *out = (lm_clip_facts){.frames = count, .width = out->width, .height = out->height};
+    return status;
+}
+
 static bool is_empty(const char *path) {
     DIR *d = opendir(path);
     if (!d) return false;

@@ -28,6 +28,17 @@ lm_status lm_media_read_start(lm_error *e, const char *path, double seconds, lm_
 lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
                                lm_clip *out);
 
+// What a file says of the clip in it, however long it is: from headers and the frames' own headers, of which none is
+// decoded but a JPEG picture's (its orientation comes with it). Of a folder its first picture is looked at.
+typedef struct lm_clip_facts {
+    int frames, width, height; // as they would be read; of a video its packets are counted
+    double fps;                // as lm_clip's
+    double seconds;            // 0 for a picture, or when they aren't known
+} lm_clip_facts;
+// recipe: as lm_media_read_recipe gives it. LM_MEDIA as lm_media_read, though damage within the frames goes unseen.
+lm_status lm_media_look(lm_error *e, const char *path, lm_clip_facts *out, char **recipe);
+lm_status lm_media_look_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out);
+
 // How a clip was made; stored in the container's comment and in FILE.json. recipe is a compact JSON object.
 // Writes by the file ending: .mp4 .webm .gif .png (one frame) .apng .webp .npy, or a folder of PNG frames when path
 // ends in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL. .mp4 repeats the last

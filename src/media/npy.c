@@ -1,5 +1,6 @@
 #include "media/coding.h"
 #include "base/memory.h"
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -59,7 +60,7 @@ static lm_status parse_entry(lm_error *e, const char *name, const char **at, npy
     return lm_fail(e, LM_MEDIA, "%.200s: a damaged npy header", name);
 }
 
-static lm_status parse_header(lm_error *e, const char *name, const char *text, npy_header *h) {
+static lm_status parse_header(lm_error *e, const char *name, const char *text, int most, npy_header *h) {
     bool open = skip_text(&text, "{");
     while (open && !skip_text(&text, "}")) {
         LM_TRY(parse_entry(e, name, &text, h));
@@ -72,9 +73,9 @@ static lm_status parse_header(lm_error *e, const char *name, const char *text, n
         return lm_fail(e, LM_MEDIA, "%.200s: a damaged npy header", name);
     if (h->shape[3] != 3)
         return lm_fail(e, LM_MEDIA, "%.200s: %lld npy channels; 3 are needed", name, (long long)h->shape[3]);
-    if (h->shape[0] < 1 || h->shape[0] > LM_MAX_READ_FRAMES)
+    if (h->shape[0] < 1 || h->shape[0] > most)
         return lm_fail(e, LM_MEDIA, "%.200s: %lld npy frames; from 1 to %d can be read", name, (long long)h->shape[0],
-                       LM_MAX_READ_FRAMES);
+                       most);
     return lm_media_check_size(e, name, h->shape[2], h->shape[1]);
 }
 
@@ -92,7 +93,9 @@ static lm_status find_header(lm_error *e, const char *name, const uint8_t *b, si
     return LM_OK;
 }
 
-lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out) {
+// The header of a file of at most so many frames, whose pixels begin at *data and are all there.
+static lm_status open_npy(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int most, npy_header *out,
+                          size_t *data) {
     size_t start = 0, length = 0;
     char text[512];
     npy_header h = {0};
@@ -101,15 +104,32 @@ lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_
         return lm_fail(e, LM_MEDIA, "%.200s: a damaged npy header", name);
     memcpy(text, bytes + start, length);
     text[length] = 0;
-    LM_TRY(parse_header(e, name, text, &h));
-    // at most 2^12 x 2^13 x 2^13 x 3 bytes: no overflow
+    LM_TRY(parse_header(e, name, text, most, &h));
+    // at most 2^31 x 2^13 x 2^13 x 3 bytes: no overflow
     size_t frame = (size_t)h.shape[1] * (size_t)h.shape[2] * 3, wanted = frame * (size_t)h.shape[0];
     if (size - start - length != wanted)
         return lm_fail(e, LM_MEDIA, "%.200s: %zu bytes of npy data; its shape needs %zu", name, size - start - length,
                        wanted);
+    *out = h;
+    *data = start + length;
+    return LM_OK;
+}
+
+lm_status lm_npy_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, lm_clip *out) {
+    npy_header h;
+    size_t data;
+    LM_TRY(open_npy(e, name, bytes, size, LM_MAX_READ_FRAMES, &h, &data));
     int frames = max_frames && max_frames < h.shape[0] ? max_frames : (int)h.shape[0];
     LM_TRY(lm_clip_alloc(e, frames, (int)h.shape[2], (int)h.shape[1], 3, out));
-    memcpy(out->data, bytes + start + length, frame * (size_t)frames);
+    memcpy(out->data, bytes + data, (size_t)frames * lm_clip_frame_bytes(out));
+    return LM_OK;
+}
+
+lm_status lm_npy_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
+    npy_header h;
+    size_t data;
+    LM_TRY(open_npy(e, name, bytes, size, INT_MAX, &h, &data));
+    *out = (lm_clip_facts){.frames = (int)h.shape[0], .width = (int)h.shape[2], .height = (int)h.shape[1]};
     return LM_OK;
 }
 

@@ -43,16 +43,21 @@ static bool is_cut_matroska(const uint8_t *b, size_t size) {
     return id == 0x18538067 && (!ebml_number(b, size, &at, false, &length) || length > size - at);
 }
 
+static lm_status check_start(lm_error *e, const char *name, const uint8_t *bytes, size_t size) {
+    if (!size) return lm_fail(e, LM_MEDIA, "%.200s: is empty", name);
+    LM_TRY(check_png_header(e, name, bytes, size));
+    if (is_cut_gif(bytes, size) || is_cut_matroska(bytes, size))
+        return lm_fail(e, LM_MEDIA, "%.200s: is truncated", name);
+    return LM_OK;
+}
+
 static lm_status read_bytes(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
                             double seconds, lm_clip *out) {
     *out = (lm_clip){0};
     if (max_frames < 0) return lm_fail(e, LM_USAGE, "%.200s: asked for %d frames", name, max_frames);
-    if (!size) return lm_fail(e, LM_MEDIA, "%.200s: is empty", name);
-    LM_TRY(check_png_header(e, name, bytes, size));
+    LM_TRY(check_start(e, name, bytes, size));
     if (lm_webp_is(bytes, size)) return lm_webp_read(e, name, bytes, size, max_frames, out);
     if (lm_npy_is(bytes, size)) return lm_npy_read(e, name, bytes, size, max_frames, out);
-    if (is_cut_gif(bytes, size) || is_cut_matroska(bytes, size))
-        return lm_fail(e, LM_MEDIA, "%.200s: is truncated", name);
     return lm_av_read(e, name, bytes, size, max_frames, seconds, out);
 }
 
@@ -79,4 +84,29 @@ lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *
 
 lm_status lm_media_read_start(lm_error *e, const char *path, double seconds, lm_clip *out) {
     return read_path(e, path, 0, seconds, out);
+}
+
+lm_status lm_media_look_memory(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
+    *out = (lm_clip_facts){0};
+    LM_TRY(check_start(e, name, bytes, size));
+    if (lm_webp_is(bytes, size)) return lm_webp_look(e, name, bytes, size, out);
+    if (lm_npy_is(bytes, size)) return lm_npy_look(e, name, bytes, size, out);
+    return lm_av_look(e, name, bytes, size, out);
+}
+
+lm_status lm_media_look(lm_error *e, const char *path, lm_clip_facts *out, char **recipe) {
+    *out = (lm_clip_facts){0};
+    *recipe = NULL;
+    struct stat info;
+    if (!stat(path, &info) && S_ISDIR(info.st_mode)) {
+        LM_TRY(lm_folder_look(e, path, out));
+        return lm_recipe_of(e, path, NULL, 0, recipe);
+    }
+    uint8_t *bytes;
+    size_t size;
+    LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
+    lm_status status = lm_media_look_memory(e, path, bytes, size, out);
+    if (status == LM_OK) status = lm_recipe_of(e, path, bytes, size, recipe);
+    lm_free(bytes);
+    return status;
 }

@@ -49,16 +49,6 @@ lm_status lm_recipe_find(lm_error *e, const char *path, const uint8_t *bytes, si
     return status;
 }
 
-static lm_status read_inside(lm_error *e, const char *path, char **text) {
-    uint8_t *bytes;
-    size_t size;
-    *text = NULL;
-    LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
-    lm_status status = size ? lm_recipe_find(e, path, bytes, size, text) : LM_OK;
-    lm_free(bytes);
-    return status;
-}
-
 static lm_status read_beside(lm_error *e, const char *path, char **text) {
     *text = NULL;
     struct stat info;
@@ -81,17 +71,13 @@ static lm_status compact(lm_error *e, char *text, char **out) {
 }
 
 // A comment that isn't a JSON object is somebody else's, and the file beside is looked at.
-lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json) {
+lm_status lm_recipe_of(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **json) {
     *json = NULL;
-    struct stat info;
-    if (stat(path, &info)) return lm_fail(e, LM_MEDIA, "can't read '%.200s': %m", path);
-    char *text;
-    if (!S_ISDIR(info.st_mode)) {
-        LM_TRY(read_inside(e, path, &text));
-        LM_TRY(compact(e, text, json));
-        if (*json) return LM_OK;
-    }
-    char *beside = lm_format(S_ISDIR(info.st_mode) ? "%s/recipe.json" : "%s.json", path);
+    char *text = NULL;
+    if (size) LM_TRY(lm_recipe_find(e, path, bytes, size, &text));
+    LM_TRY(compact(e, text, json));
+    if (*json) return LM_OK;
+    char *beside = lm_format(bytes ? "%s.json" : "%s/recipe.json", path);
     if (!beside) return lm_media_no_memory(e, "a path");
     lm_status status = read_beside(e, beside, &text);
     bool found = status == LM_OK && text;
@@ -99,5 +85,17 @@ lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json) {
     if (found && status == LM_OK && !*json)
         status = lm_fail(e, LM_MEDIA, "'%.200s' is no recipe: it must hold a JSON object", beside);
     lm_free(beside);
+    return status;
+}
+
+lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json) {
+    *json = NULL;
+    struct stat info;
+    if (stat(path, &info)) return lm_fail(e, LM_MEDIA, "can't read '%.200s': %m", path);
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    if (!S_ISDIR(info.st_mode)) LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
+    lm_status status = lm_recipe_of(e, path, bytes, size, json);
+    lm_free(bytes);
     return status;
 }

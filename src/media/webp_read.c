@@ -66,3 +66,33 @@ lm_status lm_webp_read(lm_error *e, const char *name, const uint8_t *bytes, size
                                               : read_still(e, &b, bytes, size, &features);
     return lm_builder_finish(e, &b, status, out);
 }
+
+// Of an animation the frames' headers, which hold their durations.
+static lm_status look_at_frames(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
+    WebPData data = {bytes, size};
+    WebPDemuxer *demuxer = WebPDemux(&data);
+    if (!demuxer) return broken(e, name);
+    WebPIterator frame;
+    int64_t ms = 0;
+    if (WebPDemuxGetFrame(demuxer, 1, &frame)) {
+        do {
+            ms += frame.duration;
+            out->frames++;
+        } while (WebPDemuxNextFrame(&frame));
+        WebPDemuxReleaseIterator(&frame);
+    }
+    WebPDemuxDelete(demuxer);
+    out->seconds = (double)ms / 1000.0;
+    out->fps = lm_media_rate(out->frames, out->seconds, 0.001);
+    return out->frames ? LM_OK : broken(e, name);
+}
+
+lm_status lm_webp_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
+    WebPBitstreamFeatures features;
+    if (WebPGetFeatures(bytes, size, &features) != VP8_STATUS_OK) return broken(e, name);
+    LM_TRY(lm_media_check_size(e, name, features.width, features.height));
+    *out = (lm_clip_facts){.width = features.width, .height = features.height};
+    if (features.has_animation) return look_at_frames(e, name, bytes, size, out);
+    out->frames = 1;
+    return LM_OK;
+}

@@ -1,5 +1,5 @@
 // Pictures and clips: whatever the bytes are, a reader gives frames within the limits or an error of its own; the same
-// for the comment in them.
+// for what is said of them without reading them, and for the comment in them.
 #include "base/memory.h"
 #include "media/coding.h"
 #include <stdlib.h>
@@ -17,6 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     } else if (c.data || e.status != status || !e.text[0])
         abort();
     lm_clip_free(&c);
+    lm_error_clear(&e);
+    lm_clip_facts f;
+    status = lm_media_look_memory(&e, "input", data, size, &f);
+    if (status == LM_OK ? e.status != LM_OK || f.frames < 1 || f.width < 1 || f.width > LM_MAX_SIDE || !(f.seconds >= 0)
+                        : e.status != status || !e.text[0])
+        abort();
     lm_error_clear(&e);
     char *comment;
     if (lm_recipe_find(&e, "input", data, size, &comment) == LM_OK ? e.status != LM_OK : comment || !e.text[0]) abort();
