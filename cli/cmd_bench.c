@@ -12,8 +12,8 @@ typedef struct settings {
 
 #define AT(member) offsetof(settings, member)
 static const option_row rows[] = {
-    {"rows", 0, OPTION_TEXT, AT(rows), "LIST", "of forward, image and video (default: all, separated by commas)", 0, 0,
-     0},
+    {"rows", 0, OPTION_TEXT, AT(rows), "LIST",
+     "of forward, image, video and ssr, separated by commas (default: forward,image,video)", 0, 0, 0},
     {"repeat", 0, OPTION_INT, AT(repeat), "N", "runs of each, after one that does not count (default: 5)", 1, 1000, 0},
     {"nodes", 0, OPTION_FLAG, AT(nodes), NULL, "a line for every node: its kernel and time", 0, 0, 0},
     {"trace-plan", 0, OPTION_FLAG, AT(trace_plan), NULL, "the memory plan: every node's operands and where they lie", 0,
@@ -27,7 +27,7 @@ static const option_row rows[] = {
 
 static void on_line(void *user, const char *text) {
     (void)user;
-    printf("%s\n", text);
+    say(stdout, "%s", text);
     fflush(stdout);
 }
 
@@ -50,7 +50,8 @@ const command command_bench = {
     "",
     "Times the default network on this machine.",
     "forward: the base network once, 80 frames of 64x64. image: a training step with 64 pictures of 32x32.\n"
-    "video: a training step with one clip of 80 frames of 64x64, image weights frozen. Weights are random.",
+    "video: a training step with one clip of 80 frames of 64x64, image weights frozen.\n"
+    "ssr: the super-resolution network once, 16 frames of 256x256. Weights are random.",
     rows,
     0,
     run,

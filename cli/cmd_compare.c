@@ -4,7 +4,6 @@
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct settings {
     const char *output;
@@ -45,15 +44,15 @@ static void print_text(const job *j) {
            f->difference, f->frames, f->frames == 1 ? "" : "s");
 }
 
-static void print_json(const job *j, const char *output) {
+static int print_json(const job *j, const char *output) {
     const lumiere_comparison *f = &j->figures;
-    json_t *o = json_pack("{s:s?, s:i, s:b}", "output", output, "frames", f->frames, "equal", isinf(f->psnr));
+    json_t *o = json_pack("{s:o?, s:i, s:b}", "output", output ? json_of_text(output) : NULL, "frames", f->frames,
+                          "equal", isinf(f->psnr));
     json_object_set_new(o, "psnr", isfinite(f->psnr) ? json_real(f->psnr) : json_null());
     json_object_set_new(o, "difference", isfinite(f->difference) ? json_real(f->difference) : json_null());
-    char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (text) printf("%s\n", text);
-    free(text);
+    int code = say_json(o, 9);
     json_decref(o);
+    return code;
 }
 
 // Without an output figures are all there is.
@@ -65,10 +64,8 @@ static int print_figures(const job *j, const settings *s) {
     double a = lumiere_clip_fps(j->a), b = lumiere_clip_fps(j->b);
     if (a > 0 && b > 0 && fabs(a - b) > 0.01 * a)
         complain(0, "%.5g and %.5g frames a second; frames are paired by number, not by time", a, b);
-    if (s->json)
-        print_json(j, s->output);
-    else
-        print_text(j);
+    if (s->json) return print_json(j, s->output);
+    print_text(j);
     return 0;
 }
 

@@ -20,7 +20,7 @@ static const option_row rows[] = {
 
 static void on_check(void *user, bool ok, const char *text) {
     (void)user;
-    printf("%s  %s\n", ok ? "ok  " : "FAIL", text);
+    say(stdout, "%s  %s", ok ? "ok  " : "FAIL", text);
     fflush(stdout);
 }
 

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 typedef struct settings {
     machine_settings machine;
@@ -45,16 +44,16 @@ static const char *figure(char *out, size_t size, bool sign, int decimals, doubl
 #define SHOW_WAY(v) figure((char[32]){0}, 32, true, 3, v)
 
 static void print_seams(const settings *s, const lumiere_measures *m) {
-    printf("seam ratio            %s at %d border%s of windows %s (difference %s there)\n", SHOW(m->seam_ratio),
-           m->borders, m->borders == 1 ? "" : "s", s->windows, SHOW(m->border_difference));
+    say(stdout, "seam ratio            %s at %d border%s of windows %s (difference %s there)", SHOW(m->seam_ratio),
+        m->borders, m->borders == 1 ? "" : "s", s->windows, SHOW(m->border_difference));
     if (s->reference)
         printf("against reference     %s at borders, %s elsewhere\n", SHOW(m->border_gain), SHOW(m->rest_gain));
 }
 
-static void print_text(const settings *s, const char *path, const lumiere_measures *m) {
+static int print_text(const settings *s, const char *path, const lumiere_measures *m) {
     char rate[40] = "";
     if (m->fps > 0) snprintf(rate, sizeof rate, " at %.5g fps", m->fps);
-    printf("%s: %d frame%s of %dx%d%s\n", path, m->frames, m->frames == 1 ? "" : "s", m->width, m->height, rate);
+    say(stdout, "%s: %d frame%s of %dx%d%s", path, m->frames, m->frames == 1 ? "" : "s", m->width, m->height, rate);
     printf("adjacent difference   %s\n", SHOW(m->difference));
     printf("flicker               %s (of the level alone: %s)\n", SHOW(m->flicker), SHOW(m->level_flicker));
     printf("loop closure          %s (difference %s)\n", SHOW(m->loop_ratio), SHOW(m->loop_difference));
@@ -64,6 +63,7 @@ static void print_text(const settings *s, const char *path, const lumiere_measur
                SHOW_PERCENT(m->warp_covered), SHOW(m->speed));
     printf("foreground moved      %s right, %s down (range %s, %s; widths)\n", SHOW_WAY(m->moved_x),
            SHOW_WAY(m->moved_y), SHOW(m->range_x), SHOW(m->range_y));
+    return 0;
 }
 
 static json_t *number(double v) {
@@ -77,8 +77,8 @@ static json_t *array(const double *values, int count) {
 }
 
 static json_t *make_json(const settings *s, const char *path, const lumiere_measures *m) {
-    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:o}", "clip", path, "frames", m->frames, "width", m->width, "height",
-                          m->height, "fps", number(m->fps > 0 ? m->fps : NAN));
+    json_t *o = json_pack("{s:o, s:i, s:i, s:i, s:o}", "clip", json_of_text(path), "frames", m->frames, "width",
+                          m->width, "height", m->height, "fps", number(m->fps > 0 ? m->fps : NAN));
 #define ADD(name, value) json_object_set_new(o, name, value)
     ADD("difference", number(m->difference));
     ADD("flicker", number(m->flicker));
@@ -110,12 +110,11 @@ static json_t *make_json(const settings *s, const char *path, const lumiere_meas
     return o;
 }
 
-static void print_json(const settings *s, const char *path, const lumiere_measures *m) {
+static int print_json(const settings *s, const char *path, const lumiere_measures *m) {
     json_t *object = make_json(s, path, m);
-    char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (text) printf("%s\n", text);
-    free(text);
+    int code = say_json(object, 9);
     json_decref(object);
+    return code;
 }
 
 // "W,O", or "W" for windows that share nothing.
@@ -145,7 +144,7 @@ static lumiere_status write_slices(lumiere_context *c, const settings *s, const 
     return status == LUMIERE_OK ? write_slice(c, clip, LUMIERE_SLICE_YT, column, s->yt) : status;
 }
 
-static lumiere_status measure(lumiere_context *c, const settings *s, lumiere_measure_options *o, const char *path) {
+static int measure(lumiere_context *c, const settings *s, lumiere_measure_options *o, const char *path) {
     lumiere_clip *clip = NULL, *reference = NULL;
     lumiere_measures m = {0};
     lumiere_status status = s->xt ? lumiere_output_check(c, s->xt) : LUMIERE_OK;
@@ -155,11 +154,11 @@ static lumiere_status measure(lumiere_context *c, const settings *s, lumiere_mea
     if (status == LUMIERE_OK) status = write_slices(c, s, clip);
     o->reference = reference;
     if (status == LUMIERE_OK) status = lumiere_measure(c, clip, o, &m);
-    if (status == LUMIERE_OK) (s->json ? print_json : print_text)(s, path, &m);
+    int code = status == LUMIERE_OK ? (s->json ? print_json : print_text)(s, path, &m) : report_failure(c, status);
     lumiere_measures_free(&m);
     lumiere_clip_free(&clip);
     lumiere_clip_free(&reference);
-    return status;
+    return code;
 }
 
 static int check(const settings *s, const char *path, lumiere_measure_options *o) {
@@ -180,8 +179,7 @@ static int run(const command *c, int argc, char **argv) {
     if (code != 0) return code;
     lumiere_context *context = open_context(&s.machine, &code);
     if (!context) return code;
-    lumiere_status status = measure(context, &s, &o, path);
-    code = status == LUMIERE_OK ? 0 : report_failure(context, status);
+    code = measure(context, &s, &o, path);
     lumiere_context_free(&context);
     return code;
 }

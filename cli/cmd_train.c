@@ -25,7 +25,7 @@ static const option_row rows[] = {
 
 static void on_line(void *user, const char *line) {
     progress_end(*(progress_mode *)user);
-    fprintf(stderr, "%s\n", line);
+    say(stderr, "%s", line);
 }
 
 static bool on_step(void *user, int64_t step, int64_t steps, double loss, double seconds_left) {

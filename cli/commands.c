@@ -12,7 +12,9 @@ int exit_code(lumiere_status status) {
 }
 
 int report_failure(const lumiere_context *c, lumiere_status status) {
-    return complain(exit_code(status), "%s", lumiere_error_message(c));
+    const char *message = lumiere_error_message(c); // "" when what failed is the command's own
+    if (!*message) message = status == LUMIERE_MEMORY ? "no memory" : "failed for an unknown reason";
+    return complain(exit_code(status), "%s", message);
 }
 
 lumiere_context *open_context(const machine_settings *s, int *code) {

@@ -9,6 +9,8 @@ extern const command command_animate, command_inpaint, command_outpaint, command
 extern const command command_generate, command_train, command_inspect, command_measure, command_compare, command_bench,
     command_doctor;
 
+const command *find_command(const char *name); // NULL: there is none of that name
+
 // The exit code of a status.
 int exit_code(lumiere_status status);
 // Says a context's error on stderr and returns the exit code of status.

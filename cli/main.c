@@ -21,7 +21,7 @@ static void print_help(void) {
            "5 input or output file, 130 interrupted, 141 nobody reads the output any more.\n");
 }
 
-static const command *find_command(const char *name) {
+const command *find_command(const char *name) {
     for (int i = 0; i < COMMANDS; i++)
         if (!strcmp(commands[i]->name, name)) return commands[i];
     return NULL;

@@ -6,22 +6,11 @@
 #include <getopt.h>
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MAX_OPTIONS = 48, LONG_ONLY = 256, HELP = 1000 };
-
-int complain(int code, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    fputs("lumiere: ", stderr);
-    vfprintf(stderr, format, args);
-    fputc('\n', stderr);
-    va_end(args);
-    return code;
-}
 
 static int smallest(int a, int b, int c) {
     return a < b ? (a < c ? a : c) : (b < c ? b : c);
@@ -80,9 +69,10 @@ static int unknown_option(const command *c, const option_row *rows, int n, const
     return complain(2, "%s: unknown option %s; see lumiere help %s", c->name, word, c->name);
 }
 
-static bool is_choice(const char *choices, const char *value) {
+bool option_is_choice(const option_row *o, const char *value) {
     size_t n = strlen(value);
-    for (const char *p = choices; n && p; p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
+    for (const char *p = strchr(value, '|') ? NULL : o->argument; n && p;
+         p = strchr(p, '|') ? strchr(p, '|') + 1 : NULL)
         if (!strncmp(p, value, n) && (p[n] == '|' || p[n] == 0)) return true;
     return false;
 }
@@ -138,7 +128,7 @@ static int set_value(const option_row *o, const char *text, char *settings) {
     case OPTION_SEED:
         return set_seed(o, text, to);
     case OPTION_CHOICE:
-        if (!is_choice(o->argument, text))
+        if (!option_is_choice(o, text))
             return complain(2, "--%s is \"%.40s\"; it must be one of %s", o->name, text, o->argument);
         break;
     case OPTION_TEXT:
@@ -163,6 +153,17 @@ static void fill_getopt(const option_row *rows, int n, struct option *longs, cha
         if (takes) *shorts++ = ':';
     }
     *shorts = 0;
+}
+
+bool option_find(const command *c, const char *name, option_row *out) {
+    option_row rows[MAX_OPTIONS];
+    int n = collect_rows(c->options, rows, 0);
+    for (int i = 0; i < n; i++)
+        if (!strcmp(rows[i].name, name)) {
+            *out = rows[i];
+            return true;
+        }
+    return false;
 }
 
 static int row_of(const option_row *rows, int n, int code) {

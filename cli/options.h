@@ -1,5 +1,7 @@
 // One table per command that parses its options and prints its help.
 #pragma once
+#include "say.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -70,8 +72,8 @@ enum { GO_ON = -1 };
 // code when the command ends here: help was asked for, or something was wrong and has been said.
 int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments);
 void options_help(const command *c);
+bool option_find(const command *c, const char *name, option_row *out); // by its long name
+bool option_is_choice(const option_row *o, const char *value);
 
-// "lumiere: " and the message, one line on stderr; returns code.
-int complain(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 // The candidate nearest to word, when it is near enough to be meant; else NULL. Candidates end with NULL.
 const char *nearest_word(const char *word, const char *const *candidates);

@@ -2,7 +2,6 @@
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <time.h>
 
 #define AT(member) offsetof(output_settings, member)
@@ -43,11 +42,10 @@ void output_announce(const output_job *j, const lumiere_model *m, const lumiere_
     if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
     if (j->s->quiet) return;
     print_duration(time, sizeof time, seconds);
-    if (*e->fit) fprintf(stderr, "input: %s\n", e->fit);
-    fprintf(stderr, "%s: %d frame%s %s %dx%d, %d step%s, seed %lld; about %s and %.0f MB (%s, %s)\n",
-            lumiere_model_name(m), e->frames, e->frames == 1 ? "" : "s", way, e->width, e->height, e->steps,
-            e->steps == 1 ? "" : "s", (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c),
-            lumiere_device_summary(j->c));
+    if (*e->fit) say(stderr, "input: %s", e->fit);
+    say(stderr, "%s: %d frame%s %s %dx%d, %d step%s, seed %lld; about %s and %.0f MB (%s, %s)", lumiere_model_name(m),
+        e->frames, e->frames == 1 ? "" : "s", way, e->width, e->height, e->steps, e->steps == 1 ? "" : "s",
+        (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
 }
 
 double output_clock(void) {
@@ -57,12 +55,10 @@ double output_clock(void) {
 }
 
 static void print_json(const char *file, double seconds, const char *recipe) {
-    json_t *line =
-        json_pack("{s:s, s:f, s:o?}", "output", file, "seconds", seconds, "recipe", json_loads(recipe, 0, NULL));
-    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
-    if (text) printf("%s\n", text);
+    json_t *line = json_pack("{s:o, s:f, s:o?}", "output", json_of_text(file), "seconds", seconds, "recipe",
+                             json_loads(recipe, 0, NULL));
+    say_json(line, 15);
     fflush(stdout);
-    free(text);
     json_decref(line);
 }
 
@@ -75,6 +71,6 @@ lumiere_status output_write(const output_job *j, const lumiere_clip *clip, const
     if (j->s->quiet) return status;
     char time[40];
     print_duration(time, sizeof time, took);
-    fprintf(stderr, "wrote %s in %s\n", file, time);
+    say(stderr, "wrote %s in %s", file, time);
     return status;
 }
