@@ -139,7 +139,8 @@ static int read_inputs(lumiere_context *c, const lumiere_model *model, making *m
 }
 
 static int fill_task(const settings *s, inputs *in, lumiere_task_options *o) {
-    static const char *const fits[] = {"", "crop", "pad", "stretch"};
+    static const char *const fits[] = {
+        [LUMIERE_FIT_CROP] = "crop", [LUMIERE_FIT_PAD] = "pad", [LUMIERE_FIT_STRETCH] = "stretch"};
     int numbers[4];
     int code = parse_colour(s->background, in->background);
     for (int i = 1; i < 4 && s->fit; i++)

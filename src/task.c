@@ -6,7 +6,9 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const names[] = {"generate", "animate", "inpaint", "outpaint", "cinemagraph", "edit"};
+static const char *const names[] = {
+    [LUMIERE_TEXT_TO_VIDEO] = "generate", [LUMIERE_ANIMATE] = "animate",         [LUMIERE_INPAINT] = "inpaint",
+    [LUMIERE_OUTPAINT] = "outpaint",      [LUMIERE_CINEMAGRAPH] = "cinemagraph", [LUMIERE_EDIT] = "edit"};
 enum { TASKS = sizeof names / sizeof *names };
 
 const char *lumiere_task_name(lumiere_task t) {
@@ -36,7 +38,10 @@ static void fill_defaults(const lumiere_task_options *o, const request *model, d
 }
 
 static void fill_given(task *t, double input_fps) {
-    static const lm_fit_kind fits[] = {LM_FIT_CROP, LM_FIT_CROP, LM_FIT_PAD, LM_FIT_STRETCH};
+    static const lm_fit_kind fits[] = {[LUMIERE_FIT_DEFAULT] = LM_FIT_CROP,
+                                       [LUMIERE_FIT_CROP] = LM_FIT_CROP,
+                                       [LUMIERE_FIT_PAD] = LM_FIT_PAD,
+                                       [LUMIERE_FIT_STRETCH] = LM_FIT_STRETCH};
     const lumiere_task_options *o = t->o;
     const request *r = &t->r;
     const lumiere_sides *pad = &o->pad;
@@ -82,7 +87,9 @@ static lm_status check_options(lm_error *e, const lumiere_model *m, const lumier
 }
 
 static double resolve_strength(const lumiere_task_options *o) {
-    static const double defaults[TASKS] = {1, 0.7, 1, 1, 0.7, 0.6};
+    static const double defaults[TASKS] = {
+        [LUMIERE_TEXT_TO_VIDEO] = 1, [LUMIERE_ANIMATE] = 0.7,     [LUMIERE_INPAINT] = 1,
+        [LUMIERE_OUTPAINT] = 1,      [LUMIERE_CINEMAGRAPH] = 0.7, [LUMIERE_EDIT] = 0.6};
     bool given = o->strength_set || o->strength > 0;
     return defaults[o->task] < 1 && given ? o->strength : defaults[o->task];
 }
@@ -141,7 +148,8 @@ static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
 }
 
 bool task_describe(const task *t, json_t *recipe) {
-    static const char *const fits[] = {NULL, "crop", "pad", "stretch"};
+    static const char *const fits[] = {
+        [LUMIERE_FIT_CROP] = "crop", [LUMIERE_FIT_PAD] = "pad", [LUMIERE_FIT_STRETCH] = "stretch"};
     const lumiere_task_options *o = t->o;
     const lm_given_options *g = &t->given_options;
     int failed = 0;
