@@ -23,7 +23,8 @@ TEXT_RULES = [(re.compile(r"^(%s)$" % commands), re.compile(found, re.M), text) 
     # what bench measures
     ("bench", r"peak of registers alone: [0-9.]+", "peak of registers alone: P"),
     ("bench", r"[0-9.]+ s fastest, [0-9.]+ s median", "T fastest, T median"),
-    ("bench", r" *[0-9.]+ GFLOP/s,? +[0-9.]+ %", " G GFLOP/s, P %"),
+    ("bench", r" *[0-9.]+ GFLOP/s", " G GFLOP/s"),
+    ("bench", r"(?<=GFLOP/s) *(,?) +[0-9.]+ %", r"\1 P %"),
     ("bench", r" *[0-9.]+ ms", " T ms"),
     ("bench", r"[0-9.]+ MB measured, ([0-9.]+ MB planned) \([^)]*\); oneDNN's code: [0-9.]+ MB", r"M measured, \1"),
     ("bench", r'"(seconds_min|seconds_median|gflops|peak_gflops|peak_share|peak_bytes|code_bytes)":-?%s' % NUMBER,

@@ -80,6 +80,11 @@ class Normal(unittest.TestCase):
         b = "x\n  add 2 nodes  5.10 ms  1.9 GFLOP/s 2.0 %  k\n  conv 8 nodes  1.50 ms 29.0 GFLOP/s  1.0 %  k\ny"
         self.assertEqual(normal_text("bench", a), normal_text("bench", b))
 
+    def test_figures_of_bench(self):
+        text = "259.1 GFLOP, 271.6 GFLOP/s, 306.5 % of the peak\n     1   0.100 ms      0.4 GFLOP/s  norm  cpu\n"
+        self.assertEqual(normal_text("bench", text),
+                         "259.1 GFLOP, G GFLOP/s, P % of the peak\n     1 T ms G GFLOP/s  norm  cpu\n")
+
     def test_seconds_of_a_checkpoint(self):
         def checkpoint(seconds, data):
             text = b'{"__metadata__":{"step":"3","seconds":"%s"},"a":{}}' % seconds
