@@ -99,9 +99,16 @@ lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, 
     return api_done(c, lm_media_write(&e, path, &clip->clip, recipe), &e);
 }
 
-lumiere_status lumiere_output_check(lumiere_context *c, const char *path) {
+lumiere_status lumiere_output_check_for(lumiere_context *c, const char *path, const lumiere_output_shape *shape) {
     lm_error e = {0};
-    return api_done(c, lm_media_check_output(&e, path), &e);
+    const lumiere_output_shape s = shape ? *shape : (lumiere_output_shape){0};
+    const lm_clip clip = {
+        .frames = s.frames, .width = s.width, .height = s.height, .channels = s.alpha ? 4 : 3, .fps = s.fps};
+    return api_done(c, lm_media_check_output(&e, path, &clip, s.recipe, s.again), &e);
+}
+
+lumiere_status lumiere_output_check(lumiere_context *c, const char *path) {
+    return lumiere_output_check_for(c, path, NULL);
 }
 
 lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json) {

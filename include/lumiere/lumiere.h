@@ -257,7 +257,30 @@ LUMIERE_API lumiere_status lumiere_clip_read_over(lumiere_context *c, const char
                                                   double seconds, lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path,
                                               const char *recipe);
-LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // asked before a long run
+// What lumiere_clip_write would refuse, asked before a long run. What is 0 isn't known yet.
+typedef struct lumiere_output_shape {
+    int frames, width, height;
+    double fps;
+    bool alpha;
+    bool recipe; // one is written beside it
+    bool again;  // it is written more than once, as previews are
+} lumiere_output_shape;
+// LUMIERE_USAGE: what the ending can't hold; LUMIERE_MEDIA: where nothing can be written. shape may be NULL.
+LUMIERE_API lumiere_status lumiere_output_check_for(lumiere_context *c, const char *path,
+                                                    const lumiere_output_shape *shape);
+LUMIERE_API lumiere_status lumiere_output_check(lumiere_context *c, const char *path); // of no known shape
+
+// The files of a run, of which none may be lost to another.
+typedef struct lumiere_file {
+    const char *what; // for the message: "--output"
+    const char *path;
+    bool written; // replaced, or else read
+    bool recipe;  // with the recipe beside it
+} lumiere_file;
+// LUMIERE_USAGE when what is written is another file of the list, whatever names and links lead there, or lies in a
+// folder of frames that is one.
+LUMIERE_API lumiere_status lumiere_files_check(lumiere_context *c, const lumiere_file *files, int count);
+
 LUMIERE_API lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json); // *json NULL: none
 // What a path holds, as a compact JSON object whose "kind" is "model" (a model folder: name, licence, parts, styles),
 // "weights" or "style" (a .safetensors file: tensors; name, licence, base, origin) or "clip" (frames, size, rate,

@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include "base/memory.h"
+#include "base/paths.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BUFFER = 1 << 16 };
@@ -72,9 +74,11 @@ lm_status lm_file_read(lm_error *e, const char *path, size_t limit, lm_status mi
 
 struct lm_file_writer {
     int fd;
+    bool fresh; // the temporary file was not there before
     lm_status failure;
-    lm_error error; // the first failure
-    char *path, *temporary, *folder;
+    lm_error error;                    // the first failure
+    char *path;                        // as it was asked for
+    char *target, *temporary, *folder; // where path leads; beside that; what holds both
     size_t used;
     uint8_t buffer[BUFFER];
 };
@@ -83,6 +87,28 @@ static lm_status write_failed(lm_file_writer *w, const char *what) {
     if (errno == ENOSPC || errno == EDQUOT)
         return lm_fail(&w->error, w->failure, "can't write '%.200s': the disk is full", w->path);
     return lm_fail(&w->error, w->failure, "can't %s '%.200s': %m", what, w->path);
+}
+
+lm_status lm_file_not_made(lm_error *e, const char *path, const char *temporary, const char *folder,
+                           lm_status failure) {
+    int reason = errno;
+    struct stat info;
+    bool there = !stat(folder, &info);
+    const char *slash = strrchr(temporary, '/');
+    if (reason == ENOENT && !there)
+        return lm_fail(e, failure, "can't write '%.180s': there is no folder '%.180s'", path, folder);
+    if (there && !S_ISDIR(info.st_mode))
+        return lm_fail(e, failure, "can't write '%.180s': '%.180s' is not a folder", path, folder);
+    if (reason == ENOSPC || reason == EDQUOT)
+        return lm_fail(e, failure, "can't write '%.200s': the disk is full", path);
+    if (reason == ENAMETOOLONG)
+        return lm_fail(e, failure,
+                       "can't write '%.200s': File name too long; until it is complete its name has %zu bytes", path,
+                       strlen(slash ? slash + 1 : temporary));
+    if (reason == ENOENT) // /proc and its like
+        return lm_fail(e, failure, "can't write '%.180s': the folder '%.180s' takes no files", path, folder);
+    errno = reason;
+    return lm_fail(e, failure, "can't write '%.180s': the folder '%.180s': %m", path, folder);
 }
 
 static lm_status flush(lm_file_writer *w) {
@@ -104,57 +130,95 @@ static void writer_free(lm_file_writer **writer) {
         close(w->fd);
     }
     lm_free(w->path);
+    lm_free(w->target);
     lm_free(w->temporary);
     lm_free(w->folder);
     lm_free(w);
     *writer = NULL;
 }
 
+static const char *kind_of(mode_t mode) {
+    return S_ISDIR(mode) ? "a folder" : S_ISLNK(mode) ? "a link" : S_ISREG(mode) ? "a file" : "a device or pipe";
+}
+
+// What isn't a file must not be replaced, nor what its owner or the folder's wants kept.
+static lm_status check_target(lm_file_writer *w) {
+    struct stat info, folder;
+    if (w->path[strlen(w->path) - 1] == '/')
+        return lm_fail(&w->error, w->failure, "can't write '%.200s': that is a folder's name", w->path);
+    if (stat(w->target, &info)) return errno == ELOOP ? write_failed(w, "write") : LM_OK;
+    if (!S_ISREG(info.st_mode))
+        return lm_fail(&w->error, w->failure, "can't write '%.200s': it is %s, not a file", w->path,
+                       kind_of(info.st_mode));
+    if (faccessat(AT_FDCWD, w->target, W_OK, AT_EACCESS)) return write_failed(w, "replace");
+    bool others = geteuid() && info.st_uid != geteuid();
+    if (others && !stat(w->folder, &folder) && folder.st_mode & S_ISVTX && folder.st_uid != geteuid()) {
+        errno = EPERM; // what the renaming would say
+        return write_failed(w, "replace");
+    }
+    return LM_OK;
+}
+
+static int open_part(lm_file_writer *w) {
+    const int flags = O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK; // a pipe under this name doesn't hold us up
+    int fd = open(w->temporary, flags | O_CREAT | O_EXCL, 0666);
+    w->fresh = fd >= 0;
+    return fd < 0 && errno == EEXIST ? open(w->temporary, flags) : fd;
+}
+
+static lm_status part_failed(lm_file_writer *w) {
+    int reason = errno;
+    struct stat info;
+    if (lstat(w->temporary, &info)) {
+        errno = reason;
+        return lm_file_not_made(&w->error, w->path, w->temporary, w->folder, w->failure);
+    }
+    if (!S_ISREG(info.st_mode))
+        return lm_fail(&w->error, w->failure,
+                       "can't write '%.180s': '%.180s', its name until it is complete, is %s; remove that", w->path,
+                       w->temporary, kind_of(info.st_mode));
+    errno = reason;
+    return lm_fail(&w->error, w->failure, "can't write '%.180s': '%.180s': %m", w->path, w->temporary);
+}
+
 // The temporary file has one name per target, so that what a killed process left is used again and not added to, and
-// a lock, so that two processes don't write into the same one.
+// a lock, so that two processes don't write into the same one. One that only checks holds it for a moment.
 static lm_status open_temporary(lm_file_writer *w) {
-    for (int attempt = 0; attempt < 100; attempt++) {
-        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (w->fd < 0) {
-            struct stat folder;
-            if (errno == ENOENT)
-                return lm_fail(&w->error, w->failure, "can't write '%.200s': there is no folder '%.200s'", w->path,
-                               w->folder);
-            if (stat(w->folder, &folder) == 0 && !S_ISDIR(folder.st_mode))
-                return lm_fail(&w->error, w->failure, "can't write '%.200s': '%.200s' is not a folder", w->path,
-                               w->folder);
-            return write_failed(w, "write");
-        }
-        bool busy = flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK; // some file systems have no locks
+    enum { ATTEMPTS = 30 };
+    const struct timespec moment = {.tv_nsec = 10000000};
+    bool busy = false;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        if (busy) nanosleep(&moment, NULL);
+        w->fd = open_part(w);
+        if (w->fd < 0 && errno == ENOENT && access(w->folder, F_OK) == 0 && attempt < 2) continue; // just gone
+        if (w->fd < 0) return part_failed(w);
+        busy = flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK; // some file systems have no locks
         struct stat opened, named;
-        bool ours = !busy && !fstat(w->fd, &opened) && !stat(w->temporary, &named) && opened.st_ino == named.st_ino &&
-                    opened.st_dev == named.st_dev && S_ISREG(opened.st_mode);
-        if (ours && !ftruncate(w->fd, 0)) return LM_OK;
+        if (!busy && !fstat(w->fd, &opened) && !stat(w->temporary, &named) && opened.st_ino == named.st_ino &&
+            opened.st_dev == named.st_dev && S_ISREG(opened.st_mode))
+            return LM_OK;
         close(w->fd); // not ours to remove
         w->fd = -1;
-        if (busy) return lm_fail(&w->error, w->failure, "can't write '%.200s': another process is writing it", w->path);
     }
+    if (busy) return lm_fail(&w->error, w->failure, "can't write '%.200s': another process is writing it", w->path);
     return lm_fail(&w->error, w->failure, "can't write '%.200s': '%.200s' can't be made", w->path, w->temporary);
 }
 
-lm_status lm_file_create(lm_error *e, const char *path, lm_status failure, lm_file_writer **out) {
+// All conditions of writing path, met; the temporary file still holds what it held.
+static lm_status open_writer(lm_error *e, const char *path, lm_status failure, lm_file_writer **out) {
     *out = NULL;
-    struct stat info;
     if (!*path) return lm_fail(e, failure, "can't write a file without a name");
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return lm_fail(e, failure, "can't write '%.200s': it is %s, not a file", path,
-                       S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe");
     lm_file_writer *w = lm_alloc_zero(1, sizeof *w);
     if (!w) return lm_fail_memory(e, sizeof *w, "writing a file");
-    const char *slash = strrchr(path, '/');
     w->fd = -1;
     w->failure = failure;
     w->path = lm_strdup(path);
-    w->temporary = lm_format("%s.part", path);
-    w->folder = slash ? lm_format("%.*s", slash == path ? 1 : (int)(slash - path), path) : lm_strdup(".");
-    if (!w->path || !w->temporary || !w->folder)
+    w->target = lm_path_follow(path);
+    if (w->target) w->temporary = lm_format("%s.part", w->target);
+    if (w->target) w->folder = lm_path_parent(w->target);
+    if (!w->path || !w->target || !w->temporary || !w->folder)
         lm_fail_memory(&w->error, BUFFER, "writing a file");
-    else
+    else if (check_target(w) == LM_OK)
         open_temporary(w);
     lm_status status = w->error.status;
     if (status == LM_OK)
@@ -164,6 +228,27 @@ lm_status lm_file_create(lm_error *e, const char *path, lm_status failure, lm_fi
         writer_free(&w);
     }
     return status;
+}
+
+lm_status lm_file_check(lm_error *e, const char *path, lm_status failure) {
+    lm_file_writer *w;
+    LM_TRY(open_writer(e, path, failure, &w));
+    if (!w->fresh) { // what another run left stays
+        close(w->fd);
+        w->fd = -1;
+    }
+    writer_free(&w);
+    return LM_OK;
+}
+
+lm_status lm_file_create(lm_error *e, const char *path, lm_status failure, lm_file_writer **out) {
+    LM_TRY(open_writer(e, path, failure, out));
+    lm_file_writer *w = *out;
+    if (!ftruncate(w->fd, 0)) return LM_OK;
+    write_failed(w, "write");
+    lm_fail(e, failure, "%s", w->error.text);
+    writer_free(out);
+    return failure;
 }
 
 lm_status lm_file_append(lm_error *e, lm_file_writer *w, const void *bytes, size_t size) {
@@ -190,7 +275,7 @@ lm_status lm_file_commit(lm_error *e, lm_file_writer **writer) {
     lm_file_writer *w = *writer;
     flush(w);
     if (w->error.status == LM_OK && fsync(w->fd)) write_failed(w, "write");
-    if (w->error.status == LM_OK && rename(w->temporary, w->path)) write_failed(w, "replace");
+    if (w->error.status == LM_OK && rename(w->temporary, w->target)) write_failed(w, "replace");
     if (w->error.status == LM_OK) {
         if (close(w->fd)) write_failed(w, "write");
         w->fd = -1;

@@ -220,6 +220,17 @@ static int write_all(writer *w, const char *comment) {
     return code >= 0 && w->io->error < 0 ? w->io->error : code;
 }
 
+static void close_all(writer *w) {
+    lm_free(w->palette);
+    sws_freeContext(w->scaler);
+    av_frame_free(&w->source);
+    av_frame_free(&w->frame);
+    av_packet_free(&w->packet);
+    avcodec_free_context(&w->codec);
+    avformat_free_context(w->format);
+    lm_av_close(&w->io);
+}
+
 // Encodes on the calling thread; the same frames give the same bytes.
 lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const char *comment, lm_bytes *out) {
     lm_av_quiet();
@@ -229,13 +240,18 @@ lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const c
     int code = write_all(&w, comment);
     lm_locale_leave_plain(locale);
     lm_status status = code < 0 ? failure(e, &w, code) : LM_OK;
-    lm_free(w.palette);
-    sws_freeContext(w.scaler);
-    av_frame_free(&w.source);
-    av_frame_free(&w.frame);
-    av_packet_free(&w.packet);
-    avcodec_free_context(&w.codec);
-    avformat_free_context(w.format);
-    lm_av_close(&w.io);
+    close_all(&w);
+    return status;
+}
+
+lm_status lm_av_check(lm_error *e, lm_av_kind kind, double fps) {
+    lm_av_quiet();
+    const lm_clip any = {.frames = 2, .width = 16, .height = 16, .channels = 3, .fps = fps};
+    lm_bytes header = {0};
+    writer w = {.profile = &profiles[kind], .clip = &any, .out = &header};
+    int code = open_muxer(&w, NULL);
+    lm_status status = code < 0 ? failure(e, &w, code) : LM_OK;
+    close_all(&w);
+    lm_bytes_free(&header);
     return status;
 }

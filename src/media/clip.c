@@ -52,7 +52,7 @@ void lm_clip_drop_unused_alpha(lm_clip *c) {
 
 lm_status lm_media_check_size(lm_error *e, const char *name, int64_t width, int64_t height) {
     if (width >= 1 && height >= 1 && width <= LM_MAX_SIDE && height <= LM_MAX_SIDE) return LM_OK;
-    return lm_fail(e, LM_MEDIA, "%.200s: pictures of %lld x %lld pixels; from 1 to %d a side can be read", name,
+    return lm_fail(e, LM_MEDIA, "%.200s: pictures of %lld x %lld pixels; from 1 to %d a side are possible", name,
                    (long long)width, (long long)height, LM_MAX_SIDE);
 }
 

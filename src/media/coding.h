@@ -54,6 +54,9 @@ lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes
 // comment may be NULL; it is written to mp4 and webm only.
 lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const char *comment, lm_bytes *out);
 
+// Whether this build of FFmpeg can write such a file at that rate; 0: any.
+lm_status lm_av_check(lm_error *e, lm_av_kind kind, double fps);
+
 // Comments in PNG (iTXt) and GIF (comment extension): put in after the header, found anywhere.
 bool lm_png_is(const uint8_t *bytes, size_t size);
 lm_status lm_png_insert_comment(lm_error *e, lm_bytes *png, const char *comment);
@@ -66,7 +69,7 @@ lm_status lm_xmp_find(lm_error *e, const char *xmp, char **text);
 lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
 lm_status lm_folder_look(lm_error *e, const char *path, lm_clip_facts *out);
 lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
-// Whether a folder can be written at path: LM_MEDIA when there is something there other than an empty folder.
+// Whether a folder can be written at path, which is new or an empty folder that can be replaced.
 lm_status lm_folder_check(lm_error *e, const char *path);
 
 // The comment in a file of any kind, a recipe or not; NULL when there is none. Free with lm_free.
@@ -78,7 +81,5 @@ lm_status lm_recipe_check(lm_error *e, const char *recipe); // LM_USAGE when it 
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);
 // Writes bytes to path, atomically.
 lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes);
-// The folder that holds path, which may end in slashes; NULL when memory is short. Free with lm_free.
-char *lm_path_parent(const char *path);
 
 enum { LM_MAX_FILE_BYTES = 1 << 30 };

@@ -1,9 +1,11 @@
 #include "media/coding.h"
 #include "base/files.h"
 #include "base/memory.h"
+#include "base/paths.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,21 +74,77 @@ lm_status lm_folder_look(lm_error *e, const char *path, lm_clip_facts *out) {
     return status;
 }
 
-static bool is_empty(const char *path) {
-    DIR *d = opendir(path);
-    if (!d) return false;
+static bool is_empty(DIR *d) {
     int entries = 0;
     while (readdir(d)) entries++;
-    closedir(d);
     return entries <= 2; // itself and its parent
 }
 
-lm_status lm_folder_check(lm_error *e, const char *path) {
-    struct stat info;
-    if (stat(path, &info)) return LM_OK; // not there yet
+static bool same_folder(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+// A folder that is there gives its place to the new one, which some can't.
+static lm_status check_replaced(lm_error *e, const char *path, const char *target, const char *parent) {
+    struct stat info, above, here;
+    if (stat(target, &info)) return LM_OK; // not there yet
     if (!S_ISDIR(info.st_mode)) return lm_fail(e, LM_MEDIA, "can't write '%.200s': a file has that name", path);
-    if (!is_empty(path))
+    DIR *d = opendir(target);
+    if (!d) return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': %m", path);
+    bool empty = is_empty(d);
+    closedir(d);
+    if (!empty)
         return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': the folder is not empty; name a new one", path);
+    if (!stat(".", &here) && same_folder(&here, &info))
+        return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': it is the present folder; name a new one in it",
+                       path);
+    if (!stat(parent, &above) && (above.st_dev != info.st_dev || same_folder(&above, &info)))
+        return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': a file system begins there; name a new one in it",
+                       path);
+    if (!stat(parent, &above) && above.st_mode & S_ISVTX && geteuid() && info.st_uid != geteuid() &&
+        above.st_uid != geteuid())
+        return lm_fail(e, LM_MEDIA, "can't write frames to '%.200s': the folder is somebody else's", path);
+    return LM_OK;
+}
+
+// Where frames are written before they take their place, links followed.
+typedef struct place {
+    char *target, *parent, *temporary;
+} place;
+
+static void leave(place *p) {
+    lm_free(p->target);
+    lm_free(p->parent);
+    lm_free(p->temporary);
+}
+
+static char *find_target(const char *path) {
+    char full[PATH_MAX];
+    return realpath(path, full) ? lm_strdup(full) : lm_path_follow(path);
+}
+
+// All conditions of writing a folder at path, met: the temporary folder is made.
+static lm_status enter(lm_error *e, const char *path, place *p) {
+    enum { LONGEST_NAME = 32 }; // of a file in it
+    *p = (place){.target = find_target(path)};
+    if (p->target) p->parent = lm_path_parent(p->target);
+    if (p->target) p->temporary = lm_format("%s.XXXXXX", p->target);
+    lm_status status = p->parent && p->temporary ? LM_OK : lm_media_no_memory(e, "a path");
+    if (status == LM_OK) status = check_replaced(e, path, p->target, p->parent);
+    if (status == LM_OK) {
+        errno = ENAMETOOLONG;
+        if (strlen(p->temporary) + LONGEST_NAME >= PATH_MAX || !mkdtemp(p->temporary))
+            status = lm_file_not_made(e, path, p->temporary, p->parent, LM_MEDIA);
+    }
+    if (status != LM_OK) leave(p);
+    return status;
+}
+
+lm_status lm_folder_check(lm_error *e, const char *path) {
+    place p;
+    LM_TRY(enter(e, path, &p));
+    rmdir(p.temporary);
+    leave(&p);
     return LM_OK;
 }
 
@@ -127,42 +185,27 @@ static void sync_folder(const char *path) {
     close(fd);
 }
 
-// The frames go to a new folder beside path, which then takes the place of path, an empty folder.
-static lm_status write_beside(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
-    char *temporary = lm_format("%s.XXXXXX", path), *parent = lm_path_parent(path);
-    lm_status status = LM_OK;
+// The new folder takes the place of target, which is made when it isn't there: so it has the usual permissions.
+static lm_status take_place(lm_error *e, const char *path, const place *p) {
     struct stat info;
-    if (!temporary || !parent)
-        status = lm_media_no_memory(e, "a path");
-    else if (stat(path, &info) || !mkdtemp(temporary))
-        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
-    else {
-        status = write_files(e, temporary, clip, recipe);
-        if (status == LM_OK && (chmod(temporary, info.st_mode & 07777) || rename(temporary, path)))
-            status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
-        if (status == LM_OK)
-            sync_folder(parent);
-        else
-            remove_folder(temporary);
+    bool made = !mkdir(p->target, 0777);
+    if ((!made && errno != EEXIST) || stat(p->target, &info) || chmod(p->temporary, info.st_mode & 07777) ||
+        rename(p->temporary, p->target)) {
+        lm_status status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
+        if (made) rmdir(p->target);
+        return status;
     }
-    lm_free(temporary);
-    lm_free(parent);
-    return status;
+    sync_folder(p->parent);
+    return LM_OK;
 }
 
-// frame-0001.png, ... and recipe.json. path may end in slashes.
+// frame-0001.png, ... and recipe.json, in a new folder beside path that then takes its place. path may end in slashes.
 lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
-    LM_TRY(lm_folder_check(e, path));
-    char *target = lm_strdup(path);
-    if (!target) return lm_media_no_memory(e, "a path");
-    for (size_t n = strlen(target); n > 1 && target[n - 1] == '/';) target[--n] = 0;
-    bool made = !mkdir(target, 0777);
-    lm_status status = LM_OK;
-    if (!made && errno != EEXIST)
-        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': %m", path);
-    else
-        status = write_beside(e, target, clip, recipe);
-    if (status != LM_OK && made) rmdir(target);
-    lm_free(target);
+    place p;
+    LM_TRY(enter(e, path, &p));
+    lm_status status = write_files(e, p.temporary, clip, recipe);
+    if (status == LM_OK) status = take_place(e, path, &p);
+    if (status != LM_OK) remove_folder(p.temporary);
+    leave(&p);
     return status;
 }

@@ -43,10 +43,11 @@ lm_status lm_media_look_memory(lm_error *e, const char *name, const uint8_t *byt
 // Writes by the file ending: .mp4 .webm .gif .png (one frame) .apng .webp .npy, or a folder of PNG frames when path
 // ends in '/'. Written to a temporary name beside it, fsynced and renamed. recipe may be NULL. .mp4 repeats the last
 // row or column of an odd side; .gif has 255 colours and alpha on or off; .mp4, .webm and .npy take no alpha. LM_MEDIA:
-// unknown ending, unwritable place, full disk. LM_USAGE: what the ending can't hold, no rate for a moving clip.
+// unwritable place, full disk; the message says so when the clip is whole and only its recipe beside it isn't there.
+// LM_USAGE: unknown ending, what it can't hold, no rate for a moving clip.
 lm_status lm_media_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);
-// LM_USAGE when path's ending is none of the above, and LM_MEDIA when its folder can't be written to: asked before a
-// long run.
-lm_status lm_media_check_output(lm_error *e, const char *path);
+// What lm_media_write would refuse, asked before a long run, by the same code. shape: frames, size, rate and channels
+// as far as they are known, else 0. recipe: one is written beside it; again: it is written more than once.
+lm_status lm_media_check_output(lm_error *e, const char *path, const lm_clip *shape, bool recipe, bool again);
 // The recipe in a file's container, or else beside it; *json is NULL when there is none. Free with lm_free.
 lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json);

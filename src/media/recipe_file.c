@@ -52,7 +52,7 @@ lm_status lm_recipe_find(lm_error *e, const char *path, const uint8_t *bytes, si
 static lm_status read_beside(lm_error *e, const char *path, char **text) {
     *text = NULL;
     struct stat info;
-    if (stat(path, &info)) return LM_OK;
+    if (stat(path, &info) || !S_ISREG(info.st_mode)) return LM_OK; // a pipe would hold us up
     size_t size;
     return lm_file_read(e, path, MAX_RECIPE_BYTES, LM_MEDIA, (uint8_t **)text, &size);
 }

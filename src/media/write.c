@@ -3,10 +3,11 @@
 #include "base/memory.h"
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 typedef enum output_kind { OUT_AV, OUT_WEBP, OUT_NPY, OUT_FOLDER } output_kind;
+
+// Frames a second. Players show a GIF's delays of less than 2/100 s as 1/10 s.
+static const double LEAST_FPS = 0.01, MOST_FPS = 1000, MOST_GIF_FPS = 50;
 
 typedef struct output {
     const char *ending;
@@ -31,44 +32,31 @@ static const output *find_output(const char *path) {
     return NULL;
 }
 
-static lm_status unknown_ending(lm_error *e, lm_status status, const char *path) {
-    return lm_fail(e, status,
+static lm_status unknown_ending(lm_error *e, const char *path) {
+    return lm_fail(e, LM_USAGE,
                    "'%.200s' has no ending that says what to write; use .mp4 .webm .gif .png .apng .webp .npy, or / "
                    "for a folder of frames",
                    path);
 }
 
-char *lm_path_parent(const char *path) {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
-    while (n && path[n - 1] != '/') n--;
-    while (n > 1 && path[n - 1] == '/') n--;
-    return n ? lm_format("%.*s", (int)n, path) : lm_strdup(".");
-}
-
-static lm_status check_parent(lm_error *e, const char *path) {
-    char *parent = lm_path_parent(path);
-    if (!parent) return lm_media_no_memory(e, "a path");
-    struct stat info;
-    lm_status status = LM_OK;
-    if (stat(parent, &info))
-        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': the folder '%.200s': %m", path, parent);
-    else if (!S_ISDIR(info.st_mode))
-        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': '%.200s' is not a folder", path, parent);
-    else if (access(parent, W_OK | X_OK))
-        status = lm_fail(e, LM_MEDIA, "can't write '%.200s': the folder '%.200s': %m", path, parent);
-    lm_free(parent);
-    return status;
-}
-
-lm_status lm_media_check_output(lm_error *e, const char *path) {
-    const output *o = find_output(path);
-    if (!o) return unknown_ending(e, LM_USAGE, path);
-    LM_TRY(check_parent(e, path));
-    if (o->kind == OUT_FOLDER) return lm_folder_check(e, path);
-    struct stat info;
-    if (!stat(path, &info) && S_ISDIR(info.st_mode))
-        return lm_fail(e, LM_MEDIA, "can't write '%.200s': a folder has that name", path);
+// What a file of that ending can't hold; what is 0 isn't known yet.
+static lm_status check_shape(lm_error *e, const char *path, const output *o, const lm_clip *c) {
+    if (c->width || c->height) LM_TRY(lm_media_check_size(e, path, c->width, c->height));
+    if (o->picture && c->frames > 1)
+        return lm_fail(e, LM_USAGE, "'%.200s' holds one frame and the clip has %d; use .apng, or / for a folder", path,
+                       c->frames);
+    if (!o->alpha && c->channels == 4)
+        return lm_fail(e, LM_USAGE, "'%.200s': %s holds no alpha; use .webp, .apng or / for a folder", path, o->ending);
+    bool timed = (o->kind == OUT_AV && !o->picture) || o->kind == OUT_WEBP;
+    if (!timed || c->frames == 1 || c->fps == 0) return LM_OK;
+    if (!(c->fps >= LEAST_FPS && c->fps <= MOST_FPS))
+        return lm_fail(e, LM_USAGE, "'%.200s': %g frames a second can't be written; from %g to %g can", path, c->fps,
+                       LEAST_FPS, MOST_FPS);
+    if (o->kind == OUT_AV && o->av == LM_AV_GIF && c->fps > MOST_GIF_FPS)
+        return lm_fail(e, LM_USAGE,
+                       "'%.200s': %g frames a second; a GIF counts time in 1/100 s and is shown at %g at most; use "
+                       "--fps %g, or .webp, .apng, .mp4 or .webm",
+                       path, c->fps, MOST_GIF_FPS, MOST_GIF_FPS);
     return LM_OK;
 }
 
@@ -76,16 +64,28 @@ static lm_status check_clip(lm_error *e, const char *path, const output *o, cons
     if (!c->data || c->frames < 1 || (c->channels != 3 && c->channels != 4))
         return lm_fail(e, LM_USAGE, "'%.200s': there are no frames to write", path);
     LM_TRY(lm_media_check_size(e, path, c->width, c->height));
-    if (o->picture && c->frames > 1)
-        return lm_fail(e, LM_USAGE, "'%.200s' holds one frame and the clip has %d; use .apng, or / for a folder", path,
-                       c->frames);
-    if (!o->alpha && c->channels == 4)
-        return lm_fail(e, LM_USAGE, "'%.200s': %s holds no alpha; use .webp, .apng or / for a folder", path, o->ending);
+    LM_TRY(check_shape(e, path, o, c));
     bool timed = (o->kind == OUT_AV && !o->picture) || o->kind == OUT_WEBP;
-    if (timed && c->frames > 1 && !(c->fps >= 0.01 && c->fps <= 1000))
-        return lm_fail(e, LM_USAGE, "'%.200s': %g frames a second can't be written; from 0.01 to 1000 can", path,
-                       c->fps);
+    if (timed && c->frames > 1 && c->fps == 0)
+        return lm_fail(e, LM_USAGE, "'%.200s': the clip has no rate; say how many frames a second", path);
     return LM_OK;
+}
+
+lm_status lm_media_check_output(lm_error *e, const char *path, const lm_clip *shape, bool recipe, bool again) {
+    const output *o = find_output(path);
+    if (!o) return unknown_ending(e, path);
+    LM_TRY(check_shape(e, path, o, shape));
+    if (o->kind == OUT_FOLDER && again)
+        return lm_fail(e, LM_USAGE, "'%.200s': a folder of frames is written once and not again; name a file", path);
+    bool encodes = o->kind == OUT_AV || o->kind == OUT_FOLDER, timed = o->kind == OUT_AV && shape->frames != 1;
+    if (encodes) LM_TRY(lm_av_check(e, o->av, timed ? shape->fps : 0));
+    if (o->kind == OUT_FOLDER) return lm_folder_check(e, path);
+    LM_TRY(lm_file_check(e, path, LM_MEDIA));
+    char *beside = recipe ? lm_format("%s.json", path) : NULL;
+    lm_status status = LM_OK;
+    if (recipe) status = beside ? lm_file_check(e, beside, LM_MEDIA) : lm_media_no_memory(e, "a path");
+    lm_free(beside);
+    return status;
 }
 
 static lm_status encode_webp(lm_error *e, const lm_clip *clip, const char *recipe, lm_bytes *out) {
@@ -112,21 +112,26 @@ lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes) {
     return lm_file_commit(e, &w);
 }
 
+static lm_status write_beside(lm_error *e, const char *path, const char *recipe) {
+    lm_error why = {0};
+    char *beside = lm_format("%s.json", path);
+    lm_status status = beside ? lm_recipe_write_beside(&why, beside, recipe) : lm_media_no_memory(&why, "a path");
+    lm_free(beside);
+    if (status == LM_OK) return LM_OK;
+    return lm_fail(e, status, "wrote '%.100s', which is whole, but not its recipe beside it: %s", path, why.text);
+}
+
 static lm_status write_file(lm_error *e, const char *path, const output *o, const lm_clip *clip, const char *recipe) {
     lm_bytes bytes = {0};
     lm_status status = encode(e, o, clip, recipe, &bytes);
     if (status == LM_OK) status = lm_media_store(e, path, &bytes);
     lm_bytes_free(&bytes);
-    if (status != LM_OK || !recipe) return status;
-    char *beside = lm_format("%s.json", path);
-    status = beside ? lm_recipe_write_beside(e, beside, recipe) : lm_media_no_memory(e, "a path");
-    lm_free(beside);
-    return status;
+    return status == LM_OK && recipe ? write_beside(e, path, recipe) : status;
 }
 
 lm_status lm_media_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe) {
     const output *o = find_output(path);
-    if (!o) return unknown_ending(e, LM_MEDIA, path);
+    if (!o) return unknown_ending(e, path);
     LM_TRY(check_clip(e, path, o, clip));
     if (recipe) LM_TRY(lm_recipe_check(e, recipe));
     return o->kind == OUT_FOLDER ? lm_folder_write(e, path, clip, recipe) : write_file(e, path, o, clip, recipe);

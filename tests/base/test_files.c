@@ -272,12 +272,111 @@ static void test_link(void **state) {
     lm_free(target);
 }
 
+// What create refuses the check refuses in the same words; neither changes anything.
+static void both_refuse(const char *folder, const char *path, const char *piece) {
+    lm_error checked = {0}, created = {0};
+    lm_file_writer *w = (void *)&checked;
+    int before = entries(folder);
+    assert_failed(&checked, LM_MEDIA, lm_file_check(&checked, path, LM_MEDIA), piece);
+    assert_failed(&created, LM_MEDIA, lm_file_create(&created, path, LM_MEDIA, &w), piece);
+    assert_null(w);
+    assert_string_equal(checked.text, created.text);
+    assert_int_equal(entries(folder), before);
+}
+
+static char *in(const char *folder, const char *name) {
+    static char paths[8][1000];
+    static int next;
+    next = (next + 1) % 8;
+    snprintf(paths[next], sizeof paths[next], "%s/%s", folder, name);
+    return paths[next];
+}
+
+static void test_check(void **state) {
+    const char *folder = *state;
+    lm_error e = {0};
+    char longest[260] = "";
+    memset(longest, 'n', 251);
+    assert_int_equal(mkfifo(in(folder, "pipe"), 0666), 0);
+    assert_int_equal(mkfifo(in(folder, "b.part"), 0666), 0);
+    assert_int_equal(mkdir(in(folder, "c.part"), 0777), 0);
+    assert_int_equal(symlink("pipe", in(folder, "to-pipe")), 0);
+    assert_int_equal(symlink("circle", in(folder, "circle")), 0);
+    both_refuse(folder, "", "without a name");
+    both_refuse(folder, folder, "it is a folder");
+    both_refuse(folder, in(folder, "new/"), "folder");
+    both_refuse(folder, in(folder, "pipe"), "a device or pipe");
+    both_refuse(folder, in(folder, "to-pipe"), "a device or pipe");
+    both_refuse(folder, in(folder, "circle"), "symbolic links");
+    both_refuse(folder, "/dev/null", "a device or pipe");
+    both_refuse(folder, in(folder, "b"), "b.part', its name until it is complete, is a device or pipe");
+    both_refuse(folder, in(folder, "c"), "c.part', its name until it is complete, is a folder");
+    both_refuse(folder, in(folder, "none/x"), "there is no folder");
+    both_refuse(folder, in(folder, longest), "File name too long; until it is complete its name has 256 bytes");
+    both_refuse(folder, "/proc/lumiere", "takes no files");
+    longest[250] = 0;
+    assert_int_equal(lm_file_check(&e, in(folder, longest), LM_MEDIA), LM_OK);
+    if (geteuid()) { // permissions don't stop root
+        assert_int_equal(put(&e, in(folder, "kept"), "old"), LM_OK);
+        assert_int_equal(chmod(in(folder, "kept"), 0444), 0);
+        both_refuse(folder, in(folder, "kept"), "Permission denied");
+        assert_int_equal(unlink(in(folder, "kept")), 0);
+    }
+    const char *made[] = {"pipe", "b.part", "c.part", "to-pipe", "circle"};
+    for (int i = 0; i < 5; i++) assert_int_equal(remove(in(folder, made[i])), 0);
+    assert_int_equal(entries(folder), 0);
+}
+
+// A check is no writing: it leaves what is there, is stopped by one that writes, and stops nobody.
+static void test_check_beside_a_writer(void **state) {
+    const char *folder = *state, *path = in(folder, "a"), *part = in(folder, "a.part");
+    lm_error e = {0};
+    lm_file_writer *w;
+    assert_int_equal(lm_file_create(&e, path, LM_MEDIA, &w), LM_OK);
+    both_refuse(folder, path, "another process is writing it");
+    lm_file_discard(&w);
+    assert_int_equal(put(&e, part, "left by a killed process"), LM_OK);
+    assert_int_equal(lm_file_check(&e, path, LM_MEDIA), LM_OK);
+    assert_content(part, "left by a killed process");
+    assert_int_equal(put(&e, path, "new"), LM_OK);
+    assert_int_equal(lm_file_check(&e, path, LM_MEDIA), LM_OK);
+    assert_content(path, "new");
+    assert_int_equal(entries(folder), 1);
+    assert_int_equal(unlink(path), 0);
+}
+
+// A link stays one, and the file where it leads is written.
+static void test_target_of_a_link(void **state) {
+    const char *folder = *state, *link = in(folder, "link"), *target = in(folder, "there/target");
+    struct stat info;
+    lm_error e = {0};
+    assert_int_equal(mkdir(in(folder, "there"), 0777), 0);
+    assert_int_equal(symlink("there/middle", link), 0);
+    assert_int_equal(symlink("target", in(folder, "there/middle")), 0);
+    for (int i = 0; i < 2; i++) { // where nothing is, and over a file
+        assert_int_equal(lm_file_check(&e, link, LM_MEDIA), LM_OK);
+        assert_int_equal(put(&e, link, i ? "second" : "first"), LM_OK);
+        assert_content(target, i ? "second" : "first");
+        assert_true(!lstat(link, &info) && S_ISLNK(info.st_mode));
+        assert_int_equal(entries(in(folder, "there")), 2);
+    }
+    const char *made[] = {"link", "there/middle", "there/target", "there"};
+    for (int i = 0; i < 4; i++) assert_int_equal(remove(in(folder, made[i])), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_write_and_read),  cmocka_unit_test(test_read_failures),
-        cmocka_unit_test(test_create_failures), cmocka_unit_test(test_full_disk),
-        cmocka_unit_test(test_discard),         cmocka_unit_test(test_two_writers),
-        cmocka_unit_test(test_killed),          cmocka_unit_test(test_link),
+        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_check_beside_a_writer),
+        cmocka_unit_test(test_target_of_a_link),
+        cmocka_unit_test(test_write_and_read),
+        cmocka_unit_test(test_read_failures),
+        cmocka_unit_test(test_create_failures),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_discard),
+        cmocka_unit_test(test_two_writers),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_link),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -207,7 +207,7 @@ static void too_many_frames(void **state) {
 
 static void check_refused(const char *path, lm_status status, const char *piece) {
     lm_error e = {0};
-    assert_error(&e, status, lm_media_check_output(&e, path), piece);
+    assert_error(&e, status, lm_media_check_output(&e, path, &(lm_clip){0}, true, false), piece);
 }
 
 static void outputs_that_make_no_sense(void **state) {
@@ -217,11 +217,11 @@ static void outputs_that_make_no_sense(void **state) {
     const char *endings[] = {"clip", "clip.avi", ".mp4", "mp4", ""};
     for (int i = 0; i < 5; i++) {
         check_refused(endings[i], LM_USAGE, "use .mp4 .webm .gif .png .apng .webp .npy, or /");
-        assert_unwritable(endings[i], &c, LM_MEDIA, "use .mp4 .webm");
+        assert_unwritable(endings[i], &c, LM_USAGE, "use .mp4 .webm");
     }
     assert_unwritable("two.png", &c, LM_USAGE, "holds one frame and the clip has 2");
     assert_unwritable("alpha.mp4", &alpha, LM_USAGE, ".mp4 holds no alpha");
-    assert_unwritable("still.mp4", &still, LM_USAGE, "0 frames a second");
+    assert_unwritable("still.mp4", &still, LM_USAGE, "the clip has no rate");
     lm_error e = {0};
     assert_error(&e, LM_USAGE, lm_media_write(&e, "r.npy", &c, "[1]"), "must be a JSON object");
     assert_int_equal(access("r.npy", F_OK), -1);
@@ -239,7 +239,7 @@ static void unwritable_places(void **state) {
     store_bytes("full/other", "x", 1);
     check_refused("absent/a.mp4", LM_MEDIA, "'absent'");
     check_refused("file/a.mp4", LM_MEDIA, "'file' is not a folder");
-    check_refused("taken.mp4", LM_MEDIA, "a folder has that name");
+    check_refused("taken.mp4", LM_MEDIA, "it is a folder");
     check_refused("full/", LM_MEDIA, "not empty");
     assert_unwritable("absent/a.npy", &c, LM_MEDIA, "absent");
     assert_unwritable("absent/a/", &c, LM_MEDIA, "absent");

@@ -179,7 +179,7 @@ static void output_is_checked_beforehand(void **state) {
     const char *good[] = {"a.mp4", "./a.WEBM", "a.gif", "a.png", "a.apng", "a.webp", "a.npy", "a/", "new//"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         lm_error e = {0};
-        if (lm_media_check_output(&e, good[i]) != LM_OK) fail_msg("%s", e.text);
+        if (lm_media_check_output(&e, good[i], &(lm_clip){0}, true, false) != LM_OK) fail_msg("%s", e.text);
     }
     assert_int_equal(access("a", F_OK), -1); // nothing is left behind
 }
