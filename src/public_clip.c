@@ -87,7 +87,8 @@ void lumiere_clip_hash(const lumiere_clip *clip, char out[17]) {
     char shape[80];
     lm_sha256 s;
     lm_sha256_begin(&s);
-    int n = lm_text_format(shape, sizeof shape, "%d %d %d %.9g\n", c->frames, c->width, c->height, c->fps);
+    double fps = c->fps_beside ? 0 : c->fps; // the same with the recipe and without
+    int n = lm_text_format(shape, sizeof shape, "%d %d %d %.9g\n", c->frames, c->width, c->height, fps);
     lm_sha256_add(&s, shape, (size_t)n);
     lm_sha256_add(&s, c->data, (size_t)c->frames * (size_t)c->width * (size_t)c->height * 3);
     lm_sha256_end(&s, digest);

@@ -19,6 +19,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     LM_TRY(measure_speed(e, c, &speed));
     out->steps = r->steps;
     out->frames = r->frames;
+    out->fps = r->fps;
     out->width = r->width;
     out->height = r->height;
     out->bytes = lm_plan_total_bytes(m->ssr->plan.plan) + upscale_buffer_bytes(r, c->threads);
@@ -76,7 +77,10 @@ static lm_status make_recipe(lm_error *e, const lumiere_context *c, const lumier
                   r.noise_level, "window", r.window, "overlap", r.overlap, "tile", r.tile, "tile_overlap",
                   r.tile_overlap, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
-    lm_status status = recipe_add_members(e, recipe, extra);
+    lm_status status = LM_OK;
+    double fps = upscale_rate(&r, &in->clip);
+    if (fps > 0 && json_object_set_new(recipe, "fps", json_real(fps))) status = lm_fail_memory(e, 4096, "the recipe");
+    if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);
     if (text) *json = lm_strdup(text);

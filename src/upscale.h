@@ -23,6 +23,7 @@ typedef struct upscale_request {
     double noise_level;
     int window, overlap;       // frames
     int tile, tile_overlap;    // pixels of the output
+    double fps;                // of the output; 0: the input's, or the usual one
     int frames, width, height; // of the output
     int run_width, run_height; // as computed: multiples of what the network needs
     lm_grid grid;              // over [frames, run_height, run_width, 3]
@@ -30,6 +31,9 @@ typedef struct upscale_request {
 // width and height are the input's.
 lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o, int frames, int width,
                           int height, upscale_request *out);
+
+// Frames a second of what is made of a clip.
+double upscale_rate(const upscale_request *r, const lm_clip *in);
 
 // That of the clip that a task makes.
 lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);

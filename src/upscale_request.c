@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2 };
+enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2, USUAL_FPS = 16 };
 
 void upscaler_free(upscaler **u, lm_device *d) {
     if (!*u) return;
@@ -91,6 +91,9 @@ lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_ups
     if (width < 1 || height < 1 || width > most || height > most)
         return lm_fail(e, LM_USAGE, "a clip of %dx%d to enlarge; from 1 to %d pixels a side are possible", width,
                        height, most);
+    if (o->fps != 0 && !(o->fps >= 0.01 && o->fps <= 1000))
+        return lm_fail(e, LM_USAGE, "%g frames a second; 0.01 to 1000 are possible", o->fps);
+    r->fps = o->fps;
     LM_TRY(resolve_sampling(e, m, o, r));
     LM_TRY(resolve_windows(e, m, o, r));
     LM_TRY(resolve_tiles(e, m, o, r));
@@ -103,6 +106,10 @@ lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_ups
                         lm_windows_make(r->run_height, r->tile, r->tile_overlap),
                         lm_windows_make(r->run_width, r->tile, r->tile_overlap), 3};
     return LM_OK;
+}
+
+double upscale_rate(const upscale_request *r, const lm_clip *in) {
+    return r->fps > 0 ? r->fps : in->fps > 0 ? in->fps : in->frames > 1 ? USUAL_FPS : 0;
 }
 
 lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {

@@ -49,7 +49,7 @@ static lm_status allocate(lm_error *e, run *u, int threads) {
     u->out = lm_alloc_zero(1, sizeof *u->out);
     if (!u->out) return lm_fail_memory(e, sizeof *u->out, "a clip");
     LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &u->out->clip));
-    u->out->clip.fps = u->in->fps;
+    u->out->clip.fps = upscale_rate(r, u->in);
     return LM_OK;
 }
 

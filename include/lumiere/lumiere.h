@@ -233,6 +233,7 @@ typedef struct lumiere_upscale_options {
 LUMIERE_API lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width,
                                                     int height, const lumiere_upscale_options *o,
                                                     lumiere_estimate *out);
+    double fps; // frames a second of what is made (the input's, or 16 where it has none)
 LUMIERE_API lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
                                            const lumiere_upscale_options *o, lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,

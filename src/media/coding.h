@@ -76,6 +76,8 @@ lm_status lm_folder_check(lm_error *e, const char *path);
 lm_status lm_recipe_find(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **text);
 // The recipe in a file's bytes, or else beside it, as lm_media_read_recipe gives it. bytes NULL: path is a folder.
 lm_status lm_recipe_of(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **json);
+// The rate that the recipe beside a clip says; 0 when there is none, or none that makes sense.
+lm_status lm_recipe_rate(lm_error *e, const char *path, double *fps);
 lm_status lm_recipe_check(lm_error *e, const char *recipe); // LM_USAGE when it isn't a JSON object
 // recipe as indented JSON with a newline to the file path.
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe);

@@ -7,9 +7,10 @@
 
 typedef struct lm_clip {
     int frames, width, height;
-    int channels;  // 3: RGB; 4: RGBA, alpha straight
-    double fps;    // 0 for a picture, or when it isn't known
-    uint8_t *data; // frames x height x width x channels
+    int channels;    // 3: RGB; 4: RGBA, alpha straight
+    double fps;      // 0 for a picture, or when it isn't known
+    bool fps_beside; // it is not in the file, but in the recipe beside it
+    uint8_t *data;   // frames x height x width x channels
 } lm_clip;
 void lm_clip_free(lm_clip *c); // frees data, zeroes the struct
 lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int channels, lm_clip *out);
@@ -17,9 +18,9 @@ lm_status lm_clip_alloc(lm_error *e, int frames, int width, int height, int chan
 enum { LM_MAX_SIDE = 8192, LM_MAX_READ_FRAMES = 4096 };
 
 // Reads any picture or video: what FFmpeg's libraries and libwebp decode, a folder of pictures in order of their names,
-// or .npy (fps 0 for these two). Rotation tags are applied. max_frames: no more than these are read; with 0 all are,
-// and more than LM_MAX_READ_FRAMES is a failure. LM_MEDIA with the name and reason on failure; sizes are checked before
-// frames are allocated.
+// or .npy; these two have the rate that the recipe beside them says. Rotation tags are applied. max_frames: no more
+// than these are read; with 0 all are, and more than LM_MAX_READ_FRAMES is a failure. LM_MEDIA with the name and reason
+// on failure; sizes are checked before frames are allocated.
 lm_status lm_media_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
 // The first seconds of a clip, above 0; at least a frame. What tells its rate at the end or not at all (GIF, APNG,
 // WebP, npy, folders) is read whole.

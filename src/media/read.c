@@ -66,15 +66,24 @@ lm_status lm_media_read_memory(lm_error *e, const char *name, const uint8_t *byt
     return read_bytes(e, name, bytes, size, max_frames, 0, out);
 }
 
-static lm_status read_path(lm_error *e, const char *path, int max_frames, double seconds, lm_clip *out) {
-    *out = (lm_clip){0};
-    struct stat info;
-    if (!stat(path, &info) && S_ISDIR(info.st_mode)) return lm_folder_read(e, path, max_frames, out);
+static lm_status read_file(lm_error *e, const char *path, int max_frames, double seconds, lm_clip *out) {
     uint8_t *bytes;
     size_t size;
     LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
     lm_status status = read_bytes(e, path, bytes, size, max_frames, seconds, out);
     lm_free(bytes);
+    return status;
+}
+
+static lm_status read_path(lm_error *e, const char *path, int max_frames, double seconds, lm_clip *out) {
+    *out = (lm_clip){0};
+    struct stat info;
+    bool folder = !stat(path, &info) && S_ISDIR(info.st_mode);
+    LM_TRY(folder ? lm_folder_read(e, path, max_frames, out) : read_file(e, path, max_frames, seconds, out));
+    if (out->fps > 0 || out->frames == 1) return LM_OK;
+    lm_status status = lm_recipe_rate(e, path, &out->fps);
+    out->fps_beside = out->fps > 0;
+    if (status != LM_OK) lm_clip_free(out);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 enum { MAX_RECIPE_BYTES = 1 << 20 };
+static const double LEAST_RATE = 0.01, MOST_RATE = 1000; // frames a second
 
 // *object is NULL when text isn't a JSON object.
 static json_t *parse(const char *text) {
@@ -70,6 +71,26 @@ static lm_status compact(lm_error *e, char *text, char **out) {
     return *out ? LM_OK : lm_media_no_memory(e, "a recipe");
 }
 
+static char *path_beside(const char *path, bool folder) {
+    return lm_format(folder ? "%s/recipe.json" : "%s.json", path);
+}
+
+lm_status lm_recipe_rate(lm_error *e, const char *path, double *fps) {
+    struct stat info;
+    char *beside = path_beside(path, !stat(path, &info) && S_ISDIR(info.st_mode)), *text = NULL;
+    if (!beside) return lm_media_no_memory(e, "a path");
+    lm_error unreadable = {0}; // a recipe isn't needed to read a clip
+    lm_status status = read_beside(&unreadable, beside, &text);
+    lm_free(beside);
+    if (status == LM_MEMORY) return lm_fail(e, status, "%s", unreadable.text);
+    json_t *object = text ? parse(text) : NULL;
+    double rate = json_number_value(json_object_get(object, "fps"));
+    *fps = rate >= LEAST_RATE && rate <= MOST_RATE ? rate : 0;
+    json_decref(object);
+    lm_free(text);
+    return LM_OK;
+}
+
 // A comment that isn't a JSON object is somebody else's, and the file beside is looked at.
 lm_status lm_recipe_of(lm_error *e, const char *path, const uint8_t *bytes, size_t size, char **json) {
     *json = NULL;
@@ -77,7 +98,7 @@ lm_status lm_recipe_of(lm_error *e, const char *path, const uint8_t *bytes, size
     if (size) LM_TRY(lm_recipe_find(e, path, bytes, size, &text));
     LM_TRY(compact(e, text, json));
     if (*json) return LM_OK;
-    char *beside = lm_format(bytes ? "%s.json" : "%s/recipe.json", path);
+    char *beside = path_beside(path, !bytes);
     if (!beside) return lm_media_no_memory(e, "a path");
     lm_status status = read_beside(e, beside, &text);
     bool found = status == LM_OK && text;
