@@ -65,6 +65,8 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
     uint64_t later = upscale_buffer_bytes(&u, c->threads);
     out->bytes += lm_plan_total_bytes(m->ssr->plan.plan) + (later > buffers ? later - buffers : 0);
     out->flops += lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(&u);
+    out->base_width = out->width;
+    out->base_height = out->height;
     out->width = u.width;
     out->height = u.height;
     return LM_OK;

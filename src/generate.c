@@ -285,7 +285,9 @@ static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, 
     LM_TRY(make_clip(e, g, out));
     if (!g->t->enlarges) return LM_OK;
     free_buffers(g);
-    return enlarge(e, c, g, out);
+    if (!g->o->base || g->o->base(g->o->user, *out)) return enlarge(e, c, g, out);
+    lumiere_clip_free(out);
+    return lm_fail(e, LM_CANCELLED, "stopped before the enlargement");
 }
 
 lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,

@@ -69,6 +69,11 @@ static bool report(void *user, int step, int steps, double seconds_left, const l
     return p->o->progress(p->o->user, p->before + step, p->before + steps + p->after, seconds_left, preview);
 }
 
+static bool hand_on_base(void *user, const lumiere_clip *clip) {
+    const passes *p = user;
+    return p->o->base(p->o->user, clip);
+}
+
 // Makes the second pass ready before the first one runs, so that what is wrong with it is known then.
 static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *second,
                             const request *first, passes *p) {
@@ -94,10 +99,9 @@ lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, co
     passes p = {.o = &t->o->generate};
     lumiere_clip shape = refine_first_shape(t), *small = NULL;
     lumiere_task_options first = refine_first(t), second = refine_second(t, &shape);
-    if (p.o->progress) {
-        first.generate.progress = second.generate.progress = report;
-        first.generate.user = second.generate.user = &p;
-    }
+    first.generate.user = second.generate.user = &p;
+    if (p.o->progress) first.generate.progress = second.generate.progress = report;
+    if (p.o->base) second.generate.base = hand_on_base;
     task one, two;
     LM_TRY(task_resolve(e, m, &first, &one));
     LM_TRY(task_resolve(e, m, &second, &two));

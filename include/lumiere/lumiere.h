@@ -132,6 +132,10 @@ typedef struct lumiere_generate_options {
     // more. Progress counts the steps of both.
     double refine;
     bool refine_set;
+    // Where the clip is enlarged: called with it as it was made, before that begins, so that it can be kept while the
+    // longest part of the run may still be stopped. It is valid during the call; lumiere_upscale with the same prompt,
+    // seed and clip number goes on from it. Return false to stop.
+    bool (*base)(void *user, const lumiere_clip *clip);
 } lumiere_generate_options;
 
 typedef struct lumiere_estimate {
@@ -143,6 +147,7 @@ typedef struct lumiere_estimate {
     lumiere_sampler sampler;
     char lost_words[256]; // the words of the prompt that fall past the encoder's 32 tokens; "" when none do
     char fit[256];        // how a task's input was fitted: cut, scaled, resampled in time; "" where there is none
+    int base_width, base_height; // before the clip is enlarged; 0 where it isn't
 } lumiere_estimate;
 // Checks everything that can be checked before a run. LUMIERE_MEMORY names a setting that fits.
 LUMIERE_API lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m,
@@ -228,12 +233,12 @@ typedef struct lumiere_upscale_options {
     int preview_every;         // steps; 0: none
     lumiere_progress progress; // its steps are evaluations of the network: steps x windows x tiles
     void *user;
+    double fps; // frames a second of what is made (the input's, or 16 where it has none)
 } lumiere_upscale_options;
 // The first takes the input's frames and size. LUMIERE_MEMORY names tiles or a number of frames that fit.
 LUMIERE_API lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width,
                                                     int height, const lumiere_upscale_options *o,
                                                     lumiere_estimate *out);
-    double fps; // frames a second of what is made (the input's, or 16 where it has none)
 LUMIERE_API lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
                                            const lumiere_upscale_options *o, lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
