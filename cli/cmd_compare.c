@@ -1,5 +1,5 @@
 // lumiere compare: two clips side by side, and how far they are apart.
-#include "commands.h"
+#include "run_files.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -69,11 +69,30 @@ static int print_figures(const job *j, const settings *s) {
     return 0;
 }
 
+// As far as the clips are known.
+static int check_files(const job *j, const settings *s, const char *const *paths) {
+    lumiere_output_shape shape = {.fps = s->fps};
+    run_files f = {0};
+    if (j->a && j->b) {
+        int a = lumiere_clip_frames(j->a), b = lumiere_clip_frames(j->b);
+        shape.frames = (a < b) == s->shortest ? a : b;
+        if (!(shape.fps > 0)) shape.fps = lumiere_clip_fps(j->a);
+        if (!(shape.fps > 0)) shape.fps = lumiere_clip_fps(j->b);
+    }
+    run_files_read(&f, "the clip", paths[0]);
+    run_files_read(&f, "the clip", paths[1]);
+    run_files_write(&f, "--output", s->output, &shape);
+    return run_files_check(&f, j->c);
+}
+
 static int compare(job *j, const settings *s, const char *const *paths) {
     const lumiere_compare_options o = {.gap = s->gap, .shortest = s->shortest, .fps = s->fps};
-    lumiere_status status = s->output ? lumiere_output_check(j->c, s->output) : LUMIERE_OK;
-    if (status == LUMIERE_OK) status = lumiere_clip_read(j->c, paths[0], &j->a);
+    int code = check_files(j, s, paths);
+    if (code) return code;
+    lumiere_status status = lumiere_clip_read(j->c, paths[0], &j->a);
     if (status == LUMIERE_OK) status = lumiere_clip_read(j->c, paths[1], &j->b);
+    if (status == LUMIERE_OK) code = check_files(j, s, paths);
+    if (code) return code;
     if (status == LUMIERE_OK) status = lumiere_compare(j->c, j->a, j->b, &o, s->output ? &j->both : NULL, &j->figures);
     if (status == LUMIERE_OK && s->output) status = lumiere_clip_write(j->c, j->both, s->output, NULL);
     return status == LUMIERE_OK ? print_figures(j, s) : report_failure(j->c, status);

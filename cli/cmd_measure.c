@@ -1,5 +1,5 @@
 // lumiere measure: figures of a clip's coherence, and slices through it.
-#include "commands.h"
+#include "run_files.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -147,9 +147,7 @@ static lumiere_status write_slices(lumiere_context *c, const settings *s, const 
 static int measure(lumiere_context *c, const settings *s, lumiere_measure_options *o, const char *path) {
     lumiere_clip *clip = NULL, *reference = NULL;
     lumiere_measures m = {0};
-    lumiere_status status = s->xt ? lumiere_output_check(c, s->xt) : LUMIERE_OK;
-    if (status == LUMIERE_OK && s->yt) status = lumiere_output_check(c, s->yt);
-    if (status == LUMIERE_OK) status = lumiere_clip_read(c, path, &clip);
+    lumiere_status status = lumiere_clip_read(c, path, &clip);
     if (status == LUMIERE_OK && s->reference) status = lumiere_clip_read(c, s->reference, &reference);
     if (status == LUMIERE_OK) status = write_slices(c, s, clip);
     o->reference = reference;
@@ -159,6 +157,16 @@ static int measure(lumiere_context *c, const settings *s, lumiere_measure_option
     lumiere_clip_free(&clip);
     lumiere_clip_free(&reference);
     return code;
+}
+
+static int check_files(lumiere_context *c, const settings *s, const char *path) {
+    const lumiere_output_shape picture = {.frames = 1};
+    run_files f = {0};
+    run_files_read(&f, "the clip", path);
+    run_files_read(&f, "--reference", s->reference);
+    run_files_write(&f, "--xt", s->xt, &picture);
+    run_files_write(&f, "--yt", s->yt, &picture);
+    return run_files_check(&f, c);
 }
 
 static int check(const settings *s, const char *path, lumiere_measure_options *o) {
@@ -179,7 +187,8 @@ static int run(const command *c, int argc, char **argv) {
     if (code != 0) return code;
     lumiere_context *context = open_context(&s.machine, &code);
     if (!context) return code;
-    code = measure(context, &s, &o, path);
+    code = check_files(context, &s, path);
+    if (code == 0) code = measure(context, &s, &o, path);
     lumiere_context_free(&context);
     return code;
 }

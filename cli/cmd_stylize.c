@@ -43,12 +43,15 @@ typedef struct sheet {
     int width, height, columns, rows;
 } sheet;
 
-static bool sheet_make(sheet *s, const lumiere_clip *c, int rows_count) {
-    int frames = lumiere_clip_frames(c);
+static void sheet_measure(sheet *s, int frames, int width, int height, int rows_count) {
     s->columns = frames < COLUMNS ? frames : COLUMNS;
     s->rows = rows_count;
-    s->width = s->columns * (lumiere_clip_width(c) + GAP) - GAP;
-    s->height = s->rows * (lumiere_clip_height(c) + GAP) - GAP;
+    s->width = s->columns * (width + GAP) - GAP;
+    s->height = s->rows * (height + GAP) - GAP;
+}
+
+static bool sheet_make(sheet *s, const lumiere_clip *c, int rows_count) {
+    sheet_measure(s, lumiere_clip_frames(c), lumiere_clip_width(c), lumiere_clip_height(c), rows_count);
     size_t bytes = (size_t)s->width * (size_t)s->height * 3;
     s->pixels = malloc(bytes);
     if (s->pixels) memset(s->pixels, 255, bytes);
@@ -92,6 +95,14 @@ static lumiere_status make_sheet(lumiere_context *c, lumiere_model *model, makin
     return status;
 }
 
+// A picture of that size, once that of the clips is known.
+static void sheet_shape(const making *m, lumiere_output_shape *shape) {
+    const strip *alphas = m->user;
+    sheet s = {0};
+    if (shape->width) sheet_measure(&s, shape->frames, shape->width, shape->height, alphas->count);
+    *shape = (lumiere_output_shape){.frames = 1, .width = s.width, .height = s.height, .recipe = shape->recipe};
+}
+
 static json_t *recipe_members(const strip *alphas) {
     json_t *list = json_array();
     for (int i = 0; i < alphas->count; i++) json_array_append_new(list, json_real(alphas->alpha[i]));
@@ -117,6 +128,7 @@ static int run(const command *c, int argc, char **argv) {
     if (!s.making.out.file) s.making.out.file = s.strip ? "strip.png" : "out.mp4";
     if (s.strip) {
         m.make = make_sheet;
+        m.shape = sheet_shape;
         m.user = &alphas;
         m.clips = alphas.count;
         m.recipe = recipe_members(&alphas);

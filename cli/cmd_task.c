@@ -204,6 +204,8 @@ static int run_task(const command *c, lumiere_task task, int argc, char **argv) 
     if (code == GO_ON) code = fill_task(&s, &in, &m.o);
     if (code != GO_ON) return code;
     m.recipe = recipe_members(&s);
+    m.input = s.input;
+    m.mask = s.mask;
     code = making_run(&m);
     lumiere_clip_free(&in.input);
     lumiere_clip_free(&in.mask);

@@ -1,5 +1,6 @@
 // lumiere upscale: a clip at four times its width and height.
 #include "output.h"
+#include "run_files.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -12,8 +13,8 @@ typedef struct settings {
     const char *input, *input_hash, *prompt, *model;
     int64_t seed;
     int steps, clip, window, overlap, tile, tile_overlap;
-    double noise_level;
-    bool noise_given, overlap_given, tile_overlap_given;
+    double noise_level, fps;
+    bool noise_given, overlap_given, tile_overlap_given, seed_given, clip_given;
 } settings;
 
 #define AT(member) offsetof(settings, member)
@@ -24,7 +25,7 @@ static const option_row rows[] = {
      0},
     {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
      "model folder (default: LUMIERE_MODEL, or the one that came along)", 0, 0, 0},
-    {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: 0)", 0, 0, 0},
+    {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: 0)", 0, 0, AT(seed_given)},
     {"steps", 0, OPTION_INT, AT(steps), "N", "sampling steps (default: the model's, or 8)", 1, 1000, 0},
     {"noise-level", 0, OPTION_NUMBER, AT(noise_level), "X",
      "of the noise added to the input: more lets more be repaired and made up (default: the model's, or 0)", 0, 0.1,
@@ -36,7 +37,9 @@ static const option_row rows[] = {
     {"tile-overlap", 0, OPTION_INT, AT(tile_overlap), "N", "pixels that tiles share (default: 32)", 0, 8191,
      AT(tile_overlap_given)},
     {"clip", 0, OPTION_INT, AT(clip), "N", "number of the clip, part of the noise's key (default: 0)", 0, INT_MAX / 2,
-     0},
+     AT(clip_given)},
+    {"fps", 0, OPTION_NUMBER, AT(fps), "X", "frames a second (default: the input's, or its recipe's, or 16)", 0.01,
+     1000, 0},
     {"input-hash", 0, OPTION_TEXT, AT(input_hash), "HEX", "warn when the input is not the one of this hash", 0, 0, 0},
     OPTION_SHARED(output_rows),
     {.name = NULL},
@@ -55,16 +58,22 @@ static lumiere_status announce(const job *j) {
     lumiere_estimate e;
     lumiere_status status = lumiere_estimate_upscale(j->out.c, j->m, lumiere_clip_frames(j->in),
                                                      lumiere_clip_width(j->in), lumiere_clip_height(j->in), &j->o, &e);
-    if (status == LUMIERE_OK) output_announce(&j->out, j->m, &e, "enlarged to", j->s->seed, e.seconds);
+    if (status == LUMIERE_OK) output_announce(&j->out, j->m, &e, "enlarged to", (int64_t)j->o.seed, e.seconds);
     return status;
 }
 
-// How the input was made, where that is known; its prompt is the prompt when none was given.
+// How the input was made, where that is known; its prompt is the prompt when none was given. A clip that was kept
+// before its enlargement is enlarged as it would have been.
 static void read_recipe(job *j) {
     char *text = NULL;
     if (lumiere_recipe_read(j->out.c, j->s->input, &text) == LUMIERE_OK && text) j->made = json_loads(text, 0, NULL);
     if (!j->o.prompt) j->o.prompt = json_string_value(json_object_get(j->made, "prompt"));
     lumiere_string_free(&text);
+    const json_t *run = base_clip_run(j->made);
+    json_int_t seed = json_integer_value(json_object_get(run, "seed")),
+               clip = json_integer_value(json_object_get(run, "clip"));
+    if (!j->s->seed_given && seed >= 0) j->o.seed = (uint64_t)seed;
+    if (!j->s->clip_given && clip >= 0 && clip <= UINT32_MAX) j->o.clip = (uint32_t)clip;
 }
 
 // What a recipe says beside the library's part: the files, and the input's recipe.
@@ -77,16 +86,26 @@ static char *recipe_extra(const job *j) {
     return text;
 }
 
+// Of the whole run, where this ends one that was stopped.
+static lumiere_status make_recipe(const job *j, char **out) {
+    char *own = NULL, *extra = recipe_extra(j);
+    lumiere_status status = lumiere_upscale_recipe(j->out.c, j->m, j->in, &j->o, extra, &own);
+    json_t *run = status == LUMIERE_OK ? base_clip_becomes(j->made, own) : NULL;
+    if (status == LUMIERE_OK) *out = run ? json_dumps(run, JSON_COMPACT | JSON_REAL_PRECISION(15)) : strdup(own);
+    lumiere_string_free(&own);
+    free(extra);
+    return status;
+}
+
 static lumiere_status enlarge(job *j) {
-    char *recipe = NULL, *extra = recipe_extra(j);
+    char *recipe = NULL;
     double started = output_clock();
     lumiere_status status = announce(j);
-    if (status == LUMIERE_OK) status = lumiere_upscale_recipe(j->out.c, j->m, j->in, &j->o, extra, &recipe);
+    if (status == LUMIERE_OK) status = make_recipe(j, &recipe);
     if (status == LUMIERE_OK) status = lumiere_upscale(j->out.c, j->m, j->in, &j->o, &j->large);
     progress_end(j->out.progress);
     if (status == LUMIERE_OK) status = output_write(&j->out, j->large, j->s->out.file, recipe, started);
-    lumiere_string_free(&recipe);
-    free(extra);
+    free(recipe);
     return status;
 }
 
@@ -98,10 +117,28 @@ static void warn_of_other_input(const job *j) {
         complain(0, "%s is not the clip of hash %s: its own is %s", j->s->input, j->s->input_hash, hash);
 }
 
+// As far as the input is known.
+static int check_files(const job *j) {
+    lumiere_output_shape shape = {.fps = j->o.fps, .recipe = true};
+    run_files f = {0};
+    if (j->in) {
+        shape.frames = lumiere_clip_frames(j->in);
+        if (!(shape.fps > 0)) shape.fps = lumiere_clip_fps(j->in);
+    }
+    run_files_read(&f, "--input", j->s->input);
+    run_files_write(&f, "--output", j->s->out.file, &shape);
+    shape.recipe = false;
+    shape.again = true;
+    run_files_write(&f, "--preview", j->s->out.preview, &shape);
+    return run_files_check(&f, j->out.c);
+}
+
 static int upscale(job *j, const char *model) {
-    lumiere_status status = lumiere_output_check(j->out.c, j->s->out.file);
-    if (status == LUMIERE_OK && j->s->out.preview) status = lumiere_output_check(j->out.c, j->s->out.preview);
-    if (status == LUMIERE_OK) status = lumiere_clip_read(j->out.c, j->s->input, &j->in);
+    int code = check_files(j);
+    if (code) return code;
+    lumiere_status status = lumiere_clip_read(j->out.c, j->s->input, &j->in);
+    if (status == LUMIERE_OK) code = check_files(j);
+    if (code) return code;
     if (status == LUMIERE_OK) warn_of_other_input(j);
     if (status == LUMIERE_OK) read_recipe(j);
     if (status == LUMIERE_OK) status = lumiere_model_open(j->out.c, model, &j->m);
@@ -124,6 +161,7 @@ static void fill_options(job *j) {
         .tile = s->tile,
         .tile_overlap = s->tile_overlap,
         .tile_overlap_set = s->tile_overlap_given,
+        .fps = s->fps,
         .preview_every = s->out.preview ? s->out.preview_every : 0,
         .progress = output_step,
         .user = &j->out,

@@ -52,6 +52,17 @@ const char *find_model(const char *given, char *path, size_t size) {
     return NULL;
 }
 
+void append_word(char *line, size_t size, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=:,./@%^";
+    size_t at = strlen(line);
+    bool quoted = !*word || word[strspn(word, plain)];
+    if (at + 8 >= size) return;
+    at += (size_t)snprintf(line + at, size - at, quoted ? " '" : " ");
+    for (; *word && at + 8 < size; word++)
+        at += (size_t)snprintf(line + at, size - at, *word == '\'' ? "'\\''" : "%c", *word);
+    if (quoted) snprintf(line + at, size - at, "'");
+}
+
 static volatile sig_atomic_t stop_requested, pipe_closed;
 
 static void on_signal(int number) {

@@ -22,6 +22,9 @@ lumiere_context *open_context(const machine_settings *s, int *code);
 // installation that this program is in. path has room for size bytes. NULL: there is none.
 const char *find_model(const char *given, char *path, size_t size);
 
+// Appends a word to a command line, after a space and as a shell reads it back.
+void append_word(char *line, size_t size, const char *word);
+
 // From now on the first SIGINT or SIGTERM only sets a mark, a second one ends the program; SIGHUP and SIGPIPE set the
 // mark, unless they are ignored.
 void watch_interrupts(void);

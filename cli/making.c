@@ -1,4 +1,5 @@
 #include "making.h"
+#include "run_files.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -76,17 +77,40 @@ static char *output_name(const making_settings *s, int clip) {
     return name;
 }
 
-static int check_outputs(const job *j) {
-    for (int i = 0; i < j->s->batch; i++) {
-        char *name = output_name(j->s, j->s->clip + i);
-        if (!name) return complain(4, "no memory");
-        lumiere_status status = lumiere_output_check(j->out.c, name);
+// Whether the clip before an enlargement is kept: where it is the file's, and not one of several in a sheet.
+static bool keeps_base(const job *j) {
+    return !j->making->make;
+}
+
+static bool add_output(const job *j, run_files *f, const char *name, const lumiere_output_shape *shape,
+                       const lumiere_estimate *e) {
+    run_files_write(f, "--output", name, shape);
+    if (!e->base_width || !keeps_base(j)) return true;
+    char *base = base_clip_name(name);
+    const lumiere_output_shape small = {e->frames, e->base_width, e->base_height, .fps = e->fps, .recipe = true};
+    run_files_write(f, "the clip before its enlargement", base, &small);
+    free(base);
+    return base != NULL;
+}
+
+// e: what is known of the clips.
+static int check_files(const job *j, const lumiere_estimate *e) {
+    const making_settings *s = j->s;
+    lumiere_output_shape shape = {e->frames, e->width, e->height, .fps = e->fps}, preview = shape;
+    run_files f = {0};
+    preview.again = shape.recipe = true;
+    if (j->making->shape) j->making->shape(j->making, &shape);
+    run_files_read(&f, "--input", j->making->input);
+    run_files_read(&f, "--mask", j->making->mask);
+    for (int i = 0; i < s->style.count; i++)
+        if (is_style_file(s->style.items[i])) run_files_read(&f, "--style", s->style.items[i]);
+    for (int i = 0; i < s->batch; i++) {
+        char *name = output_name(s, s->clip + i);
+        if (!name || !add_output(j, &f, name, &shape, e)) f.no_memory = true;
         free(name);
-        if (status != LUMIERE_OK) return report_failure(j->out.c, status);
     }
-    if (!j->s->out.preview) return 0;
-    lumiere_status status = lumiere_output_check(j->out.c, j->s->out.preview);
-    return status == LUMIERE_OK ? 0 : report_failure(j->out.c, status);
+    run_files_write(&f, "--preview", s->out.preview, &preview);
+    return run_files_check(&f, j->out.c);
 }
 
 // What a recipe says beside the library's part: the model folder when one was named, and the command's part.
@@ -104,33 +128,65 @@ static lumiere_status make_clip(job *j, const char *output) {
     char *recipe = NULL, *extra = recipe_extra(j);
     double started = output_clock();
     lumiere_status status = lumiere_task_recipe(j->out.c, j->m, &j->making->o, extra, &recipe);
+    j->out.base.recipe = recipe;
     if (status == LUMIERE_OK)
         status = j->making->make ? j->making->make(j->out.c, j->m, j->making, &clip)
                                  : lumiere_task_run(j->out.c, j->m, &j->making->o, &clip);
     progress_end(j->out.progress);
     if (status == LUMIERE_OK) status = output_write(&j->out, clip, output, recipe, started);
+    if (status == LUMIERE_OK) base_clip_remove(&j->out.base);
     lumiere_clip_free(&clip);
     lumiere_string_free(&recipe);
     free(extra);
     return status;
 }
 
+// Where the clip before its enlargement is, and the command that goes on from it.
+static int report_base(const job *j, lumiere_status status, const char *output) {
+    const making_settings *s = j->s;
+    const char *const words[] = {j->out.base.file,
+                                 "-o",
+                                 output,
+                                 s->model ? "-m" : NULL,
+                                 s->model,
+                                 s->out.machine.precision ? "--precision" : NULL,
+                                 s->out.machine.precision,
+                                 s->out.machine.device ? "--device" : NULL,
+                                 s->out.machine.device};
+    char line[3 * PATH_MAX] = "lumiere upscale";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (words[i]) append_word(line, sizeof line, words[i]);
+    return complain(exit_code(status), "%s; the clip before its enlargement is in %s; this goes on from it: %s",
+                    lumiere_error_message(j->out.c), j->out.base.file, line);
+}
+
+static int make_numbered(job *j, int clip) {
+    if (interrupted()) return complain(130, "stopped before clip %d", clip);
+    char *name = output_name(j->s, clip);
+    base_clip *base = &j->out.base;
+    *base = (base_clip){.file = name ? base_clip_name(name) : NULL};
+    int code = 0;
+    if (base->file) {
+        j->making->o.generate.clip = (uint32_t)clip;
+        lumiere_status status = make_clip(j, name);
+        if (status != LUMIERE_OK) code = base->kept ? report_base(j, status, name) : report_failure(j->out.c, status);
+    } else
+        code = complain(4, "no memory");
+    free(base->file);
+    free(name);
+    return code;
+}
+
 static int make_clips(job *j) {
     lumiere_estimate e;
     lumiere_status status = lumiere_task_estimate(j->out.c, j->m, &j->making->o, &e);
     if (status != LUMIERE_OK) return report_failure(j->out.c, status);
+    int code = check_files(j, &e);
+    if (code) return code;
     double clips = (double)j->s->batch * (j->making->clips ? j->making->clips : 1);
     output_announce(&j->out, j->m, &e, "of", j->s->seed, e.seconds * clips);
-    for (int i = 0; i < j->s->batch; i++) {
-        if (interrupted()) return complain(130, "stopped before clip %d", j->s->clip + i);
-        j->making->o.generate.clip = (uint32_t)(j->s->clip + i);
-        char *name = output_name(j->s, j->s->clip + i);
-        if (!name) return complain(4, "no memory");
-        status = make_clip(j, name);
-        free(name);
-        if (status != LUMIERE_OK) return report_failure(j->out.c, status);
-    }
-    return 0;
+    for (int i = 0; i < j->s->batch && !code; i++) code = make_numbered(j, j->s->clip + i);
+    return code;
 }
 
 static void fill_options(job *j) {
@@ -152,6 +208,7 @@ static void fill_options(job *j) {
         .dynamic_threshold = s->dynamic_threshold,
         .preview_every = s->out.preview ? s->out.preview_every : 0,
         .progress = output_step,
+        .base = keeps_base(j) ? output_keep_base : NULL,
         .user = &j->out,
         .overlap = s->overlap,
         .overlap_set = s->overlap_given,
@@ -189,7 +246,7 @@ int making_run(making *m) {
     choose_seed(s);
     fill_options(&j);
     watch_interrupts();
-    code = check_outputs(&j);
+    code = check_files(&j, &(lumiere_estimate){.frames = s->frames, .fps = s->fps});
     if (code == 0) {
         lumiere_status status = lumiere_model_open(j.out.c, model, &j.m);
         code = status == LUMIERE_OK ? GO_ON : report_failure(j.out.c, status);

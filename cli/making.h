@@ -29,9 +29,14 @@ typedef struct making {
     // Makes what is written; NULL: lumiere_task_run.
     lumiere_status (*make)(lumiere_context *c, lumiere_model *model, struct making *m, lumiere_clip **out);
     int clips; // that this makes, for the estimate of the time; 0: one
+    // Of what is written, from that of a clip; 0 in it isn't known yet. NULL: it is the clip.
+    void (*shape)(const struct making *m, lumiere_output_shape *shape);
+    const char *input, *mask; // files that are read; NULL: none
     void *user;
 } making;
 
+// Whether --style names a file and not one of the model's styles.
+bool is_style_file(const char *style);
 // The styles of the settings, checked; alpha of the first is first_alpha unless that is negative. GO_ON, or the exit
 // code (which has been said).
 int making_styles(const making_settings *s, double first_alpha, lumiere_style out[LUMIERE_MOST_STYLES]);

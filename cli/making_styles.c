@@ -2,12 +2,19 @@
 #include "making.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static int parse_alpha(const char *text, double *out) {
     char *end;
     *out = strtod(text, &end);
     if (*text && !*end && *out >= 0 && *out <= 1) return GO_ON;
     return complain(2, "--style-alpha is \"%.40s\"; it must be a number from 0 to 1", text);
+}
+
+bool is_style_file(const char *style) {
+    static const char ending[] = ".safetensors";
+    size_t n = strlen(style), m = sizeof ending - 1;
+    return strchr(style, '/') || (n > m && !strcmp(style + n - m, ending));
 }
 
 int making_styles(const making_settings *s, double first_alpha, lumiere_style out[LUMIERE_MOST_STYLES]) {

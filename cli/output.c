@@ -36,6 +36,12 @@ bool output_step(void *user, int step, int steps, double seconds_left, const lum
     return !interrupted();
 }
 
+bool output_keep_base(void *user, const lumiere_clip *clip) {
+    output_job *j = user;
+    base_clip_write(&j->base, j->c, clip);
+    return true;
+}
+
 void output_announce(const output_job *j, const lumiere_model *m, const lumiere_estimate *e, const char *way,
                      int64_t seed, double seconds) {
     char time[40];

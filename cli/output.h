@@ -1,5 +1,6 @@
 // How a command that makes clips shows its progress and writes them.
 #pragma once
+#include "base_clip.h"
 #include "commands.h"
 
 // First in a command's settings.
@@ -19,10 +20,12 @@ typedef struct output_job {
     const char *unit; // of the bar: "step"
     progress_mode progress;
     bool preview_failed;
+    base_clip base;
 } output_job;
 
-// A lumiere_progress; user is an output_job.
+// Callbacks of a run; user is an output_job.
 bool output_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
+bool output_keep_base(void *user, const lumiere_clip *clip);
 // What is about to be made: "80 frames of 64x64, ..."; way is "of" or "enlarged to", seconds those of all of it.
 void output_announce(const output_job *j, const lumiere_model *m, const lumiere_estimate *e, const char *way,
                      int64_t seed, double seconds);

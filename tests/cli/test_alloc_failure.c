@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
@@ -239,6 +240,48 @@ static lumiere_status load_and_stylize(const char *folder, char *message, size_t
     return status;
 }
 
+// The files of a run checked, and a clip without a rate read.
+static lumiere_status check_files(const char *folder, char *message, size_t size) {
+    const lumiere_context_options machine = {.threads = 1, .device = "reference"};
+    char in[300], out[4][300];
+    snprintf(in, sizeof in, "%s/in.npy", folder);
+    static const char *const names[] = {"link.npy", "out.gif", "frames/", "absent.npy"};
+    for (int i = 0; i < 4; i++) snprintf(out[i], sizeof out[i], "%s/%s", folder, names[i]);
+    const lumiere_file files[] = {{"in", in, .recipe = true},
+                                  {"a", out[0], true, true},
+                                  {"b", out[1], true, true},
+                                  {"c", out[2], true, true},
+                                  {"d", out[3], true, true}};
+    lumiere_context *c = NULL;
+    lumiere_clip *clip = NULL;
+    lumiere_status status = lumiere_context_create(&machine, &c);
+    for (int round = 0; round < 3; round++) {
+        if (status == LUMIERE_OK) status = lumiere_files_check(c, files, 5);
+        for (int i = 0; i < 4 && status == LUMIERE_OK; i++)
+            status = lumiere_output_check_for(c, out[i], &(lumiere_output_shape){.frames = 3, .recipe = true});
+        if (status == LUMIERE_OK) status = lumiere_clip_read(c, in, &clip);
+        lumiere_clip_free(&clip);
+    }
+    snprintf(message, size, "%s", lumiere_error_message(c));
+    lumiere_context_free(&c);
+    return status;
+}
+
+static void make_files(const char *folder) {
+    static const uint8_t pixels[2 * 4 * 4 * 3];
+    char path[300];
+    lumiere_context *c;
+    lumiere_clip *clip;
+    assert_int_equal(lumiere_context_create(NULL, &c), LUMIERE_OK);
+    assert_int_equal(lumiere_clip_create(c, 2, 4, 4, 0, pixels, &clip), LUMIERE_OK);
+    snprintf(path, sizeof path, "%s/in.npy", folder);
+    assert_int_equal(lumiere_clip_write(c, clip, path, "{\"fps\":8}"), LUMIERE_OK);
+    snprintf(path, sizeof path, "%s/link.npy", folder);
+    assert_int_equal(symlink("there.npy", path), 0);
+    lumiere_clip_free(&clip);
+    lumiere_context_free(&c);
+}
+
 typedef lumiere_status (*way)(const char *folder, char *message, size_t size);
 
 static lumiere_status run_failing(way go, long n, const char *folder, char *message, size_t size) {
@@ -280,6 +323,8 @@ static void allocation_failures_are_clean(void **state) {
     fail_each(load_and_stylize, folder);
     tiny_model_add_ssr(folder);
     fail_each(load_and_upscale, folder);
+    make_files(folder);
+    fail_each(check_files, folder);
     temporary_remove(work);
 }
 #endif
