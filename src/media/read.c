@@ -103,19 +103,32 @@ lm_status lm_media_look_memory(lm_error *e, const char *name, const uint8_t *byt
     return lm_av_look(e, name, bytes, size, out);
 }
 
-lm_status lm_media_look(lm_error *e, const char *path, lm_clip_facts *out, char **recipe) {
-    *out = (lm_clip_facts){0};
-    *recipe = NULL;
-    struct stat info;
-    if (!stat(path, &info) && S_ISDIR(info.st_mode)) {
-        LM_TRY(lm_folder_look(e, path, out));
-        return lm_recipe_of(e, path, NULL, 0, recipe);
-    }
+static lm_status look_at_file(lm_error *e, const char *path, lm_clip_facts *out, char **recipe) {
     uint8_t *bytes;
     size_t size;
     LM_TRY(lm_file_read(e, path, LM_MAX_FILE_BYTES, LM_MEDIA, &bytes, &size));
     lm_status status = lm_media_look_memory(e, path, bytes, size, out);
     if (status == LM_OK) status = lm_recipe_of(e, path, bytes, size, recipe);
     lm_free(bytes);
+    return status;
+}
+
+static lm_status look_at_folder(lm_error *e, const char *path, lm_clip_facts *out, char **recipe) {
+    LM_TRY(lm_folder_look(e, path, out));
+    return lm_recipe_of(e, path, NULL, 0, recipe);
+}
+
+lm_status lm_media_look(lm_error *e, const char *path, lm_clip_facts *out, char **recipe) {
+    *out = (lm_clip_facts){0};
+    *recipe = NULL;
+    struct stat info;
+    bool folder = !stat(path, &info) && S_ISDIR(info.st_mode);
+    LM_TRY(folder ? look_at_folder(e, path, out, recipe) : look_at_file(e, path, out, recipe));
+    if (out->fps > 0 || out->frames == 1) return LM_OK;
+    lm_status status = lm_recipe_rate(e, path, &out->fps);
+    if (out->fps > 0) out->seconds = out->frames / out->fps;
+    if (status == LM_OK) return LM_OK;
+    lm_free(*recipe);
+    *recipe = NULL;
     return status;
 }

@@ -43,6 +43,11 @@ static void every_format_is_seen_as_it_is_read(void **state) {
     write_clip("a.png", &one, NULL);
     write_clip("one.webp", &one, NULL);
     write_clip("one.gif", &one, NULL);
+    write_clip("b.npy", &clip, "{\"fps\":8}"); // the rate of the recipe beside
+    write_clip("b/", &clip, "{\"fps\":8}");
+    expect_as_read("b.npy", 1.5);
+    expect_as_read("b/", 1.5);
+    assert_true(look_at("b/", NULL).fps == 8);
     static const char *const still[] = {"a.npy", "a/", "a", "a.png", "one.webp", "one.gif"};
     for (size_t i = 0; i < sizeof still / sizeof *still; i++) expect_as_read(still[i], 0);
     lm_clip_free(&clip);
