@@ -71,7 +71,7 @@ static int64_t wrong_elements(const conv_layout *l, bool flipped, const float *p
     return wrong;
 }
 
-static void check_layout(const dnnl_memory_desc_t *md, const cpu_simd *simd) {
+static void check_layout(dn_md md, const cpu_simd *simd) {
     lm_error e = {0};
     conv_layout l;
     assert_int_equal(conv_layout_of(&e, md, &l), LM_OK);
@@ -104,11 +104,11 @@ static void test_layouts(void **state) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int bf16 = 0; bf16 < 2; bf16++)
                 for (int level = 0; level < levels; level++) {
-                    dnnl_memory_desc_t md;
-                    assert_int_equal(
-                        dnnl_memory_desc_init_by_tag(&md, 4, shapes[s], bf16 ? dnnl_bf16 : dnnl_f32, tags[t]),
-                        dnnl_success);
-                    check_layout(&md, simd[level]);
+                    dn_layout layout = {0};
+                    assert_int_equal(dn_layout_tagged(&layout, 4, shapes[s], bf16 ? LM_BF16 : LM_F32, tags[t]),
+                                     dnnl_success);
+                    check_layout(dn_md_of(&layout), simd[level]);
+                    dn_layout_free(&layout);
                 }
 }
 

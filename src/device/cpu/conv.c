@@ -9,7 +9,7 @@ enum { ARG_IN, ARG_WEIGHTS, ARG_OUT, ARG_BIAS, ARG_COUNT };
 
 // Weights in a layout that one or more of the primitives ask for.
 typedef struct packed_weights {
-    dnnl_memory_desc_t md;
+    dn_layout md;
     conv_layout layout;
     void *data;
 } packed_weights;
@@ -35,6 +35,7 @@ static void free_conv(cpu_kernel *base) {
     conv_kernel *k = (conv_kernel *)base;
     for (int i = 0; i < k->cut.variants; i++) dn_destroy(&k->primitive[i]);
     for (int i = 0; i < k->packs; i++) {
+        dn_layout_free(&k->pack[i].md);
         conv_layout_free(&k->pack[i].layout);
         lm_free(k->pack[i].data);
     }
@@ -98,25 +99,20 @@ static lm_status run_conv(const cpu_piece *p) {
 }
 
 // The primitive for pieces of shape v; weights of layout md, or of oneDNN's choice when md is NULL.
-static dnnl_status_t describe(const conv_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,
-                              dnnl_primitive_desc_t *out) {
+static dnnl_status_t describe(const conv_kernel *k, const conv_variant *v, dn_md md, dnnl_primitive_desc_t *out) {
     const conv_form *f = &k->form;
-    conv_shape s;
-    dnnl_status_t status = conv_shape_of(f, v, k->type, k->result, k->type, k->bias >= 0, &s);
-    if (md) s.weights = *md;
-    dnnl_convolution_desc_t op;
-    if (status == dnnl_success)
-        status = dnnl_convolution_forward_desc_init(&op, f->back ? dnnl_forward_training : dnnl_forward_inference,
-                                                    dnnl_convolution_direct, &s.x, &s.weights,
-                                                    k->bias >= 0 ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
+    dn_op op;
+    dnnl_status_t status = conv_op_of(f, v, f->back ? DN_CONV_TRAIN : DN_CONV,
+                                      (conv_types){k->type, k->result, k->type}, md, k->bias >= 0, &op);
     if (status == dnnl_success) status = dn_describe(k->dnnl, &op, k->acc >= 0 && !f->back, NULL, out);
-    if (status != dnnl_success || !f->back) return status;
-    dnnl_primitive_desc_t hint = *out;
-    *out = NULL;
-    status = dnnl_convolution_backward_data_desc_init(&op, dnnl_convolution_direct, &s.x, &s.weights, &s.y, s.stride,
-                                                      s.low, s.high);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
-    dnnl_primitive_desc_destroy(hint);
+    if (status == dnnl_success && f->back) {
+        dnnl_primitive_desc_t hint = *out;
+        *out = NULL;
+        op.kind = DN_CONV_GRAD_X;
+        status = dn_describe(k->dnnl, &op, false, hint, out);
+        dnnl_primitive_desc_destroy(hint);
+    }
+    dn_op_free(&op);
     return status;
 }
 
@@ -140,11 +136,12 @@ static lm_status choose_types(lm_error *e, conv_kernel *k, cpu_level level, cons
     return LM_OK;
 }
 
-static lm_status add_pack(lm_error *e, conv_kernel *k, const dnnl_memory_desc_t *md, int *index) {
+static lm_status add_pack(lm_error *e, conv_kernel *k, dn_md md, int *index) {
     for (*index = 0; *index < k->packs; ++*index)
-        if (dnnl_memory_desc_equal(&k->pack[*index].md, md)) return LM_OK;
+        if (dnnl_memory_desc_equal(dn_md_of(&k->pack[*index].md), md)) return LM_OK;
     packed_weights *w = &k->pack[k->packs++];
-    w->md = *md;
+    const dnnl_status_t status = dn_layout_copy(&w->md, md);
+    if (status != dnnl_success) return dn_fail(e, status, "a weight layout");
     LM_TRY(conv_layout_of(e, md, &w->layout));
     w->data = lm_alloc_aligned(w->layout.bytes);
     if (!w->data) return lm_fail_memory(e, (double)w->layout.bytes, "packed weights");
@@ -159,7 +156,7 @@ static lm_status prepare_variant(lm_error *e, conv_kernel *k, int i) {
     const conv_variant *v = &k->cut.variant[i];
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_unimplemented;
-    if (i > 0) status = describe(k, v, &k->pack[0].md, &pd); // rather the layout that is there than another
+    if (i > 0) status = describe(k, v, dn_md_of(&k->pack[0].md), &pd); // rather the layout that is there than another
     if (status == dnnl_success && dn_is_plain(pd)) {
         dnnl_primitive_desc_destroy(pd);
         status = dnnl_unimplemented;

@@ -12,15 +12,15 @@ enum {
     CONV_LINEAR_ROWS = 32, // a linear layer's pieces are multiples of this
 };
 
-// A primitive's operands: x and y are the forward pass's, whatever is computed.
-typedef struct conv_shape {
-    dnnl_memory_desc_t x, y, weights, bias;
-    dnnl_dims_t stride, low, high;
-} conv_shape;
+// Types of a primitive's operands: in and out are the form's.
+typedef struct conv_types {
+    lm_dtype in, out, weights;
+} conv_types;
 
-// in_type and out_type are those of the form's operands; the weights' layout is left to oneDNN.
-dnnl_status_t conv_shape_of(const conv_form *f, const conv_variant *v, lm_dtype in_type, lm_dtype out_type,
-                            lm_dtype weights_type, bool bias, conv_shape *s);
+// What to ask oneDNN for. weights: their layout, or NULL to leave it to oneDNN. Free with dn_op_free, also when this
+// fails.
+dnnl_status_t conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind, conv_types types, dn_md weights,
+                         bool bias, dn_op *op);
 // Whether the operands are F32 or BF16 (weights, biases and their gradients F32) and none is empty.
 bool conv_takes(const lm_op *op, const lm_io *io);
 lm_status cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);

@@ -1,18 +1,17 @@
 #include "device/cpu/conv_layout.h"
 #include "base/memory.h"
-#include "device/cpu/onednn.h"
 #include <string.h>
 
-static int64_t place(const dnnl_blocking_desc_t *b, int dim, int64_t index) {
+static int64_t place(const dn_blocks *b, int dim, int64_t index) {
     int64_t at = 0, inner = 1;
-    for (int i = b->inner_nblks - 1; i >= 0; i--) {
-        if (b->inner_idxs[i] == dim) {
-            at += index % b->inner_blks[i] * inner;
-            index /= b->inner_blks[i];
+    for (int i = b->count - 1; i >= 0; i--) {
+        if (b->of[i] == dim) {
+            at += index % b->block[i] * inner;
+            index /= b->block[i];
         }
-        inner *= b->inner_blks[i];
+        inner *= b->block[i];
     }
-    return at + index * b->strides[dim];
+    return at + index * b->stride[dim];
 }
 
 // The most elements, a power of two, such that every group of so many has terms a constant step apart.
@@ -36,21 +35,22 @@ static void find_vectors(conv_layout *l) {
     if (l->lanes < 4 || l->size[2] * l->size[3] > CPU_PACK_TAPS) l->lanes = 0;
 }
 
-lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout *out) {
-    *out = (conv_layout){.bytes = dnnl_memory_desc_get_size(md), .type = md->data_type == dnnl_bf16 ? LM_BF16 : LM_F32};
-    if (md->format_kind != dnnl_blocked || md->ndims != 4 || md->offset0 != 0 || md->extra.flags != 0)
-        return lm_fail(e, LM_FAILED, "oneDNN chose a weight layout of an unknown kind (%d)", (int)md->format_kind);
+lm_status conv_layout_of(lm_error *e, dn_md md, conv_layout *out) {
+    dn_blocks b;
+    *out = (conv_layout){0};
+    if (!dn_blocks_of(md, &b)) return lm_fail(e, LM_FAILED, "oneDNN chose a weight layout of an unknown kind");
+    out->bytes = dnnl_memory_desc_get_size(md);
+    out->type = b.type;
     int64_t total = 0;
-    for (int d = 0; d < 4; d++) total += out->size[d] = md->dims[d];
+    for (int d = 0; d < 4; d++) total += out->size[d] = b.size[d];
     out->term = lm_alloc((size_t)total, sizeof *out->term);
     if (!out->term) return lm_fail_memory(e, (double)total * sizeof *out->term, "a weight layout");
     int64_t *term = out->term;
     for (int d = 0; d < 4; d++)
-        for (int64_t i = 0; i < md->dims[d]; i++) *term++ = place(&md->format_desc.blocking, d, i);
-    const dnnl_dim_t *stride = md->format_desc.blocking.strides, *size = md->dims;
-    out->plain = md->format_desc.blocking.inner_nblks == 0;
+        for (int64_t i = 0; i < b.size[d]; i++) *term++ = place(&b, d, i);
+    out->plain = b.count == 0;
     int64_t dense = 1;
-    for (int d = 3; d >= 0; dense *= size[d--]) out->plain &= size[d] == 1 || stride[d] == dense;
+    for (int d = 3; d >= 0; dense *= b.size[d--]) out->plain &= b.size[d] == 1 || b.stride[d] == dense;
     find_vectors(out);
     return LM_OK;
 }

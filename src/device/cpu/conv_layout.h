@@ -1,8 +1,8 @@
 // Weights between PyTorch's [O,I,h,w] and the blocked layouts that oneDNN's primitives choose. Private to device/cpu.
 #pragma once
 #include "device/cpu/conv_cut.h"
+#include "device/cpu/onednn.h"
 #include "device/cpu/simd_table.h"
-#include <dnnl.h>
 
 // In a blocked layout an element's place is a sum of one term a dimension.
 typedef struct conv_layout {
@@ -16,7 +16,7 @@ typedef struct conv_layout {
     int along, lanes, pair;
 } conv_layout;
 
-lm_status conv_layout_of(lm_error *e, const dnnl_memory_desc_t *md, conv_layout *out);
+lm_status conv_layout_of(lm_error *e, dn_md md, conv_layout *out);
 void conv_layout_free(conv_layout *l);
 // Both take output channels [first, last). flipped: plain is [I,O,h,w] and turned by 180 degrees. Padding is left
 // alone.

@@ -1,29 +1,28 @@
 #include "device/cpu/conv_kernel.h"
 
-static dnnl_status_t picture(dnnl_memory_desc_t *md, lm_dtype type, int64_t n, int64_t c, int64_t h, int64_t w) {
+static dnnl_status_t picture(dn_layout *out, lm_dtype type, int64_t n, int64_t c, int64_t h, int64_t w) {
     const dnnl_dims_t dims = {n, c, h, w};
-    return dnnl_memory_desc_init_by_tag(md, 4, dims, type == LM_BF16 ? dnnl_bf16 : dnnl_f32, dnnl_nhwc);
+    return dn_layout_tagged(out, 4, dims, type, dnnl_nhwc);
 }
 
-dnnl_status_t conv_shape_of(const conv_form *f, const conv_variant *v, lm_dtype in_type, lm_dtype out_type,
-                            lm_dtype weights_type, bool bias, conv_shape *s) {
-    dnnl_memory_desc_t *in = f->back ? &s->y : &s->x, *out = f->back ? &s->x : &s->y;
+dnnl_status_t conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind, conv_types types, dn_md weights,
+                         bool bias, dn_op *op) {
     const int64_t x = f->back ? f->w.out : f->w.in, y = f->back ? f->w.in : f->w.out, pad = f->w.kernel / 2;
     const int64_t high = (y - 1) * f->w.stride - pad + f->w.kernel - x;
-    s->stride[0] = f->h.stride;
-    s->stride[1] = f->w.stride;
-    s->low[0] = v->pad_low;
-    s->low[1] = pad;
-    s->high[0] = v->pad_high;
-    s->high[1] = high > 0 ? high : 0;
-    dnnl_status_t status = picture(in, in_type, v->n, f->ci, v->in, f->w.in);
-    if (status == dnnl_success) status = picture(out, out_type, v->n, f->co, v->out, f->w.out);
-    const dnnl_dims_t weights = {f->back ? f->ci : f->co, f->back ? f->co : f->ci, f->h.kernel, f->w.kernel};
+    *op = (dn_op){.kind = kind,
+                  .has_bias = bias,
+                  .stride = {f->h.stride, f->w.stride},
+                  .low = {v->pad_low, pad},
+                  .high = {v->pad_high, high > 0 ? high : 0}};
+    dn_layout *in = f->back ? &op->y : &op->x, *out = f->back ? &op->x : &op->y;
+    dnnl_status_t status = picture(in, types.in, v->n, f->ci, v->in, f->w.in);
+    if (status == dnnl_success) status = picture(out, types.out, v->n, f->co, v->out, f->w.out);
+    const dnnl_dims_t size = {f->back ? f->ci : f->co, f->back ? f->co : f->ci, f->h.kernel, f->w.kernel};
     if (status == dnnl_success)
-        status = dnnl_memory_desc_init_by_tag(&s->weights, 4, weights, weights_type == LM_BF16 ? dnnl_bf16 : dnnl_f32,
-                                              dnnl_format_tag_any);
+        status = weights ? dn_layout_copy(&op->weights, weights)
+                         : dn_layout_tagged(&op->weights, 4, size, types.weights, dnnl_format_tag_any);
     const dnnl_dims_t channels = {f->co};
-    if (status == dnnl_success && bias) status = dnnl_memory_desc_init_by_tag(&s->bias, 1, channels, dnnl_f32, dnnl_a);
+    if (status == dnnl_success && bias) status = dn_layout_tagged(&op->bias, 1, channels, LM_F32, dnnl_a);
     return status;
 }
 

@@ -47,35 +47,14 @@ static void restore_threads(int before) {
     if (before != 1) omp_set_num_threads(before);
 }
 
-static const char *implementation(const_dnnl_primitive_desc_t pd) {
-    const char *name = NULL;
-    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
-    return status == dnnl_success && name ? name : "unknown";
+void dn_op_free(dn_op *op) {
+    dn_layout_free(&op->x);
+    dn_layout_free(&op->weights);
+    dn_layout_free(&op->bias);
+    dn_layout_free(&op->y);
 }
 
-// oneDNN 2's convolution by block products on AMX, first of its list there, reads through a null pointer while it makes
-// code for small pictures: not always, so that it depends on what the memory held before. The next one of the list is
-// as fast within a tenth.
-static bool is_unsafe(const_dnnl_primitive_desc_t pd) {
-    return strncmp(implementation(pd), "brgconv:avx512_core_amx", 23) == 0;
-}
-
-static dnnl_status_t first_safe(const cpu_dnnl *d, const_dnnl_op_desc_t op, const_dnnl_primitive_attr_t attr,
-                                const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
-    dnnl_primitive_desc_iterator_t list = NULL;
-    dnnl_status_t status = dnnl_primitive_desc_iterator_create(&list, op, attr, d->engine, hint);
-    for (; status == dnnl_success; status = dnnl_primitive_desc_iterator_next(list)) {
-        *out = dnnl_primitive_desc_iterator_fetch(list);
-        if (!*out) status = dnnl_out_of_memory;
-        if (!*out || !is_unsafe(*out)) break;
-        dnnl_primitive_desc_destroy(*out);
-        *out = NULL;
-    }
-    if (list) dnnl_primitive_desc_iterator_destroy(list);
-    return status == dnnl_iterator_ends ? dnnl_unimplemented : status;
-}
-
-dnnl_status_t dn_describe(const cpu_dnnl *d, const_dnnl_op_desc_t op, bool acc, const_dnnl_primitive_desc_t hint,
+dnnl_status_t dn_describe(const cpu_dnnl *d, const dn_op *op, bool acc, const_dnnl_primitive_desc_t hint,
                           dnnl_primitive_desc_t *out) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t post = NULL;
@@ -83,17 +62,23 @@ dnnl_status_t dn_describe(const cpu_dnnl *d, const_dnnl_op_desc_t op, bool acc, 
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success && acc) {
         status = dnnl_post_ops_create(&post);
-        if (status == dnnl_success) status = dnnl_post_ops_append_sum(post, 1.0F);
+        if (status == dnnl_success) status = dn_version_append_sum(post);
         if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attr, post);
     }
     if (status == dnnl_success) {
         int before = hold_one_thread();
-        status = first_safe(d, op, attr, hint, out);
+        status = dn_version_describe(d->engine, op, attr, hint, out);
         restore_threads(before);
     }
     if (post) dnnl_post_ops_destroy(post);
     if (attr) dnnl_primitive_attr_destroy(attr);
     return status;
+}
+
+static const char *implementation(const_dnnl_primitive_desc_t pd) {
+    const char *name = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return status == dnnl_success && name ? name : "unknown";
 }
 
 bool dn_is_plain(const_dnnl_primitive_desc_t pd) {
@@ -110,7 +95,7 @@ lm_status dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t 
     dnnl_status_t status = out->arg ? dnnl_primitive_create(&out->handle, pd) : dnnl_out_of_memory;
     for (int i = 0; status == dnnl_success && i < out->count * out->threads; i++) {
         int number = i % out->count < count ? args[i % out->count] : DNNL_ARG_SCRATCHPAD;
-        const dnnl_memory_desc_t *md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, number);
+        dn_md md = dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, number);
         if (number == DNNL_ARG_SCRATCHPAD) md = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
         if (number == DNNL_ARG_SCRATCHPAD) out->scratch = dnnl_memory_desc_get_size(md);
         out->arg[i].arg = number;
@@ -145,7 +130,7 @@ lm_status dn_run(lm_error *e, const cpu_dnnl *d, const dn_primitive *p, int thre
     dnnl_status_t status = dnnl_success;
     for (int i = 0; status == dnnl_success && i < p->count; i++) {
         void *at = i < p->count - 1 ? data[i] : scratch;
-        if (at) status = dnnl_memory_set_data_handle_v2(arg[i].memory, at, stream);
+        if (at) status = dn_version_set_data(arg[i].memory, at, stream);
     }
     if (status == dnnl_success) status = dnnl_primitive_execute(p->handle, stream, p->count, arg);
     restore_threads(before);

@@ -6,23 +6,25 @@ static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void
     return dn_run(p->error, k->dnnl, &k->primitive[k->cut.piece[p->index].variant], p->thread, data, p->scratch);
 }
 
-static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, const dnnl_memory_desc_t *md,
-                              dnnl_primitive_desc_t *out) {
-    conv_shape s;
-    dnnl_status_t status = conv_shape_of(&k->form, v, k->type, k->type, k->type, k->bias, &s);
-    dnnl_convolution_desc_t op;
+// The forward pass that a gradient belongs to.
+static dnnl_status_t describe_forward(const grad_kernel *k, const conv_variant *v, dnnl_primitive_desc_t *out) {
+    dn_op op;
+    const conv_types types = {k->type, k->type, k->type};
+    dnnl_status_t status = conv_op_of(&k->form, v, DN_CONV_TRAIN, types, NULL, k->bias, &op);
+    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, NULL, out);
+    dn_op_free(&op);
+    return status;
+}
+
+static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, dn_md md, dnnl_primitive_desc_t *out) {
+    dn_op op;
+    const conv_types types = {k->type, k->type, LM_F32};
     dnnl_primitive_desc_t hint = NULL;
-    if (status == dnnl_success)
-        status =
-            dnnl_convolution_forward_desc_init(&op, dnnl_forward_training, dnnl_convolution_direct, &s.x, &s.weights,
-                                               k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, NULL, &hint);
+    dnnl_status_t status = describe_forward(k, v, &hint);
     if (status != dnnl_success) return status;
-    s.weights.data_type = dnnl_f32;
-    if (md) s.weights = *md;
-    status = dnnl_convolution_backward_weights_desc_init(&op, dnnl_convolution_direct, &s.x, &s.weights,
-                                                         k->bias ? &s.bias : NULL, &s.y, s.stride, s.low, s.high);
+    status = conv_op_of(&k->form, v, DN_CONV_GRAD_W, types, md, k->bias, &op);
     if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
+    dn_op_free(&op);
     dnnl_primitive_desc_destroy(hint);
     return status;
 }
@@ -40,25 +42,28 @@ static lm_status choose_type(lm_error *e, grad_kernel *k, cpu_level level, bool 
     return dn_fail(e, status, "a weight gradient");
 }
 
-lm_status grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
+// The primitive of variant i. The first one's layout of dw is that of all.
+static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i, dn_layout *dw) {
     static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS, DNNL_ARG_DIFF_BIAS};
-    dnnl_memory_desc_t md = {0};
-    LM_TRY(choose_type(e, k, level, bf16));
-    for (int i = 0; i < k->cut.variants; i++) {
-        dnnl_primitive_desc_t pd = NULL;
-        dnnl_status_t status = describe(k, &k->cut.variant[i], i ? &md : NULL, &pd);
-        if (status != dnnl_success) return dn_fail(e, status, "a weight gradient");
-        lm_status result = LM_OK;
-        if (i == 0) {
-            md = *dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0);
-            result = conv_layout_of(e, &md, &k->layout);
-        }
-        if (result == LM_OK) result = dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
-        dnnl_primitive_desc_destroy(pd);
-        if (result != LM_OK) return result;
-        k->primitives++;
-        k->base.thread_scratch = larger_size(k->base.thread_scratch, k->primitive[i].scratch);
-    }
-    k->compute = compute;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t status = describe(k, &k->cut.variant[i], i ? dn_md_of(dw) : NULL, &pd);
+    if (status == dnnl_success && i == 0)
+        status = dn_layout_copy(dw, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0));
+    lm_status result = status == dnnl_success ? LM_OK : dn_fail(e, status, "a weight gradient");
+    if (result == LM_OK && i == 0) result = conv_layout_of(e, dn_md_of(dw), &k->layout);
+    if (result == LM_OK) result = dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (result != LM_OK) return result;
+    k->primitives++;
+    k->base.thread_scratch = larger_size(k->base.thread_scratch, k->primitive[i].scratch);
     return LM_OK;
+}
+
+lm_status grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
+    dn_layout dw = {0};
+    lm_status status = choose_type(e, k, level, bf16);
+    for (int i = 0; status == LM_OK && i < k->cut.variants; i++) status = prepare_variant(e, k, i, &dw);
+    dn_layout_free(&dw);
+    k->compute = compute;
+    return status;
 }

@@ -48,16 +48,14 @@ static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void
 
 static dnnl_status_t describe(const grad_kernel *k, int64_t positions, dnnl_primitive_desc_t *out) {
     const int64_t o = k->form.co, i = k->form.ci;
-    const dnnl_data_type_t type = k->type == LM_BF16 ? dnnl_bf16 : dnnl_f32;
     const dnnl_dims_t dy_size = {o, positions}, dy_stride = {1, o}, x_size = {positions, i}, x_stride = {i, 1};
     const dnnl_dims_t dw_size = {o, i}, dw_stride = {i, 1};
-    dnnl_memory_desc_t dy, x, dw;
-    dnnl_matmul_desc_t op;
-    dnnl_status_t status = dnnl_memory_desc_init_by_strides(&dy, 2, dy_size, type, dy_stride);
-    if (status == dnnl_success) status = dnnl_memory_desc_init_by_strides(&x, 2, x_size, type, x_stride);
-    if (status == dnnl_success) status = dnnl_memory_desc_init_by_strides(&dw, 2, dw_size, dnnl_f32, dw_stride);
-    if (status == dnnl_success) status = dnnl_matmul_desc_init(&op, &dy, &x, NULL, &dw);
+    dn_op op = {.kind = DN_MATMUL};
+    dnnl_status_t status = dn_layout_strided(&op.x, 2, dy_size, k->type, dy_stride);
+    if (status == dnnl_success) status = dn_layout_strided(&op.weights, 2, x_size, k->type, x_stride);
+    if (status == dnnl_success) status = dn_layout_strided(&op.y, 2, dw_size, LM_F32, dw_stride);
     if (status == dnnl_success) status = dn_describe(k->dnnl, &op, true, NULL, out);
+    dn_op_free(&op);
     return status;
 }
 
@@ -129,9 +127,12 @@ static lm_status plan(lm_error *e, grad_kernel *k) {
 static lm_status tap_layout(lm_error *e, grad_kernel *k) {
     const int64_t o = k->form.co, i = k->form.ci, taps = k->form.h.kernel;
     const dnnl_dims_t size = {o, i, taps, 1}, stride = {i, 1, o * i, 1};
-    dnnl_memory_desc_t md;
-    dnnl_status_t status = dnnl_memory_desc_init_by_strides(&md, 4, size, dnnl_f32, stride);
-    return status == dnnl_success ? conv_layout_of(e, &md, &k->layout) : dn_fail(e, status, "a layout");
+    dn_layout dw = {0};
+    dnnl_status_t status = dn_layout_strided(&dw, 4, size, LM_F32, stride);
+    lm_status result =
+        status == dnnl_success ? conv_layout_of(e, dn_md_of(&dw), &k->layout) : dn_fail(e, status, "a layout");
+    dn_layout_free(&dw);
+    return result;
 }
 
 lm_status grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
