@@ -1,5 +1,6 @@
 #include "media/av_memory.h"
 #include "base/memory.h"
+#include <libavformat/version.h>
 #include <libavutil/error.h>
 #include <libavutil/log.h>
 #include <libavutil/mem.h>
@@ -24,7 +25,13 @@ static int read_some(void *opaque, uint8_t *out, int wanted) {
     return (int)n;
 }
 
-static int write_some(void *opaque, uint8_t *data, int size) {
+#if LIBAVFORMAT_VERSION_MAJOR < 61 // FFmpeg 7
+typedef uint8_t written_byte;
+#else
+typedef const uint8_t written_byte;
+#endif
+
+static int write_some(void *opaque, written_byte *data, int size) {
     lm_av_stream *s = opaque;
     if (lm_bytes_write(NULL, s->bytes, s->position, data, (size_t)size) != LM_OK) return AVERROR(ENOMEM);
     s->position += (size_t)size;

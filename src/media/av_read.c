@@ -123,10 +123,23 @@ typedef struct turn {
     bool swap, mirror_x, mirror_y;
 } turn;
 
+// The container's display matrix, or NULL.
+static const uint8_t *stream_matrix(const AVStream *s, size_t *size) {
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100) // FFmpeg 6.1
+    const AVCodecParameters *p = s->codecpar;
+    const AVPacketSideData *side =
+        av_packet_side_data_get(p->coded_side_data, p->nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+    *size = side ? side->size : 0;
+    return side ? side->data : NULL;
+#else
+    return av_stream_get_side_data(s, AV_PKT_DATA_DISPLAYMATRIX, size);
+#endif
+}
+
 static turn find_turn(const reader *r) {
     const AVFrameSideData *side = av_frame_get_side_data(r->frame, AV_FRAME_DATA_DISPLAYMATRIX);
     size_t size = side ? side->size : 0;
-    const uint8_t *bytes = side ? side->data : av_stream_get_side_data(r->stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    const uint8_t *bytes = side ? side->data : stream_matrix(r->stream, &size);
     int32_t m[9];
     if (!bytes || size < sizeof m) return (turn){0};
     memcpy(m, bytes, sizeof m);
