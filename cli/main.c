@@ -58,6 +58,7 @@ static int dispatch(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    lumiere_ffmpeg_silence();
     signal(SIGXFSZ, SIG_IGN); // a file that gets too large is a write error like any other
     int code = dispatch(argc, argv);
     bool failed = ferror(stdout) != 0;

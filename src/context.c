@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "media/media.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -74,6 +75,10 @@ const char *lumiere_device_summary(const lumiere_context *c) {
 
 const char *lumiere_precision(const lumiere_context *c) {
     return c->precision;
+}
+
+void lumiere_ffmpeg_silence(void) {
+    lm_media_silence_ffmpeg();
 }
 
 void lumiere_string_free(char **s) {

@@ -165,6 +165,11 @@ LUMIERE_API void lumiere_string_free(char **s);
 // log lines of this library are so already. As snprintf: returns the length of the whole, cuts between characters.
 LUMIERE_API size_t lumiere_text_escape(char *out, size_t size, const char *text);
 
+// FFmpeg, which reads and writes files here, says things about them on stderr, above all about damaged ones. How much
+// depends on its log level, which is the whole process's and left alone by all other functions. For programs that have
+// no use for its messages beside this library's: sets the level to AV_LOG_QUIET.
+LUMIERE_API void lumiere_ffmpeg_silence(void);
+
 // Tasks on a given picture or clip, docs/tasks.md: one network is given a part of it and makes the rest.
 typedef enum lumiere_task {
     LUMIERE_TEXT_TO_VIDEO, // as lumiere_generate

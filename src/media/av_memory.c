@@ -8,11 +8,8 @@
 
 enum { BUFFER_BYTES = 32 << 10 };
 
-// libavformat and libswscale have no log level of their own, only the process-wide one, and what they print about a
-// damaged file is no part of our messages. The level is changed only from the default: a program that sets any other
-// level keeps it. Writing the same value twice from two threads is harmless.
-void lm_av_quiet(void) {
-    if (av_log_get_level() == AV_LOG_INFO) av_log_set_level(AV_LOG_QUIET);
+void lm_media_silence_ffmpeg(void) {
+    av_log_set_level(AV_LOG_QUIET);
 }
 
 static int read_some(void *opaque, uint8_t *out, int wanted) {

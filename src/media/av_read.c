@@ -84,6 +84,7 @@ static lm_status open_decoder(lm_error *e, reader *r) {
     code = avcodec_parameters_to_context(r->codec, r->stream->codecpar);
     r->codec->pkt_timebase = r->stream->time_base;
     r->codec->thread_count = 1;
+    r->codec->log_level_offset = LM_AV_LOG_OFFSET;
     r->codec->err_recognition = AV_EF_CRCCHECK | AV_EF_EXPLODE;
     r->codec->max_pixels = (int64_t)LM_MAX_SIDE * LM_MAX_SIDE;
     if (code >= 0) code = avcodec_open2(r->codec, decoder, NULL);
@@ -259,7 +260,6 @@ static void close_reader(reader *r) {
 // Whatever libavformat and libavcodec read of the formats above. Decodes on the calling thread.
 lm_status lm_av_read(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames, double seconds,
                      lm_clip *out) {
-    lm_av_quiet();
     reader r = {.frames = {.name = name, .wanted = max_frames}, .bytes = {(uint8_t *)bytes, size, size}};
     lm_status status = read_all(e, &r, seconds);
     close_reader(&r);
@@ -326,7 +326,6 @@ lm_status lm_av_look(lm_error *e, const char *name, const uint8_t *bytes, size_t
 
 lm_status lm_av_read_comment(lm_error *e, const char *name, const uint8_t *bytes, size_t size, char **comment) {
     *comment = NULL;
-    lm_av_quiet();
     reader r = {.frames = {.name = name}, .bytes = {(uint8_t *)bytes, size, size}};
     lm_status status = open_container(e, &r);
     const AVDictionaryEntry *entry = status == LM_OK ? av_dict_get(r.format->metadata, "comment", NULL, 0) : NULL;

@@ -76,6 +76,7 @@ static int open_encoder(writer *w) {
     w->codec = avcodec_alloc_context3(encoder);
     if (!w->codec) return AVERROR(ENOMEM);
     AVCodecContext *c = w->codec;
+    c->log_level_offset = LM_AV_LOG_OFFSET;
     bool h264 = p->format == AV_PIX_FMT_YUV420P && encoder->id == AV_CODEC_ID_H264;
     c->width = w->clip->width + (h264 ? w->clip->width % 2 : 0);
     c->height = w->clip->height + (h264 ? w->clip->height % 2 : 0);
@@ -233,7 +234,6 @@ static void close_all(writer *w) {
 
 // Encodes on the calling thread; the same frames give the same bytes.
 lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const char *comment, lm_bytes *out) {
-    lm_av_quiet();
     writer w = {.profile = &profiles[kind], .clip = clip, .out = out};
     if (kind == LM_AV_GIF) LM_TRY(lm_palette_make(e, clip, &w.palette));
     lm_locale_aside locale = lm_locale_enter_plain(); // x264 writes its settings into the file

@@ -52,3 +52,7 @@ lm_status lm_media_write(lm_error *e, const char *path, const lm_clip *clip, con
 lm_status lm_media_check_output(lm_error *e, const char *path, const lm_clip *shape, bool recipe, bool again);
 // The recipe in a file's container, or else beside it; *json is NULL when there is none. Free with lm_free.
 lm_status lm_media_read_recipe(lm_error *e, const char *path, char **json);
+
+// Sets FFmpeg's log level, which is the whole process's, so that it prints nothing. Nothing else here touches it:
+// codecs are quiet by themselves, but what containers and conversions say of damaged files follows that level.
+void lm_media_silence_ffmpeg(void);

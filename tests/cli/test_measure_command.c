@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -150,11 +151,22 @@ static void write_bytes(const char *name, const char *bytes) {
     fclose(f);
 }
 
+// Leaves three quarters of it.
+static void cut_file(const char *name) {
+    char path[512];
+    struct stat s;
+    in_work(path, sizeof path, name);
+    assert_int_equal(stat(path, &s), 0);
+    assert_int_equal(truncate(path, s.st_size / 4 * 3), 0);
+}
+
 static void wrong_files_end_with_5(void **state) {
     (void)state;
-    static const char *const wrong[] = {"nowhere.mp4", "empty.mp4", "text.mp4"};
+    static const char *const wrong[] = {"nowhere.mp4", "empty.mp4", "text.mp4", "cut.mp4"};
     write_bytes("empty.mp4", "");
     write_bytes("text.mp4", "this is no video\n");
+    write_square("cut.mp4", 40, 64, 0); // of which FFmpeg says much
+    cut_file("cut.mp4");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         RUN_HERE("measure", wrong[i]);
         expect_refused(&r, 5, wrong[i]);

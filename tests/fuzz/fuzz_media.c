@@ -7,6 +7,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    lm_media_silence_ffmpeg();
     lm_error e = {0};
     lm_clip c;
     lm_status status = lm_media_read_memory(&e, "input", data, size, 4, &c);
