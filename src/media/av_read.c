@@ -316,7 +316,6 @@ static lm_status look(lm_error *e, reader *r, lm_clip_facts *out) {
 }
 
 lm_status lm_av_look(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_clip_facts *out) {
-    lm_av_quiet();
     reader r = {.frames = {.name = name}, .bytes = {(uint8_t *)bytes, size, size}};
     lm_status status = look(e, &r, out);
     lm_clip_free(&r.frames.clip);

@@ -245,7 +245,6 @@ lm_status lm_av_write(lm_error *e, lm_av_kind kind, const lm_clip *clip, const c
 }
 
 lm_status lm_av_check(lm_error *e, lm_av_kind kind, double fps) {
-    lm_av_quiet();
     const lm_clip any = {.frames = 2, .width = 16, .height = 16, .channels = 3, .fps = fps};
     lm_bytes header = {0};
     writer w = {.profile = &profiles[kind], .clip = &any, .out = &header};
