@@ -37,6 +37,7 @@ class Outcome:
 
 def environment(folder):
     kept = {key: os.environ[key] for key in ("PATH", "LD_LIBRARY_PATH") if key in os.environ}
+    kept["DNNL_MAX_CPU_ISA"] = "AVX512_CORE_BF16"  # revisions may choose differently among oneDNN's kernels for AMX
     return dict(kept, LC_ALL="C", TERM="dumb", HOME=folder, LUMIERE_MODEL="emoji")
 
 
