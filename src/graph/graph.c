@@ -157,6 +157,7 @@ lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const
                                                 .trainable = trained,
                                                 .offset = g->param_elements,
                                                 .grad_offset = trained ? g->grad_elements : -1,
+                                                .parts = 1,
                                                 .tensor = t};
     g->param_elements += room;
     if (trained) g->grad_elements += room;
@@ -164,6 +165,13 @@ lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const
     g->values[t.id].needs_grad = trained;
     g->values[t.id].name = full;
     return t;
+}
+
+void lm_param_group(lm_graph *g, lm_tensor param, int group, int parts) {
+    const graph_value *v = graph_at(g, param);
+    if (!v || v->param < 0) return; // the graph holds an error
+    g->params[v->param].group = group;
+    g->params[v->param].parts = parts;
 }
 
 bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]) {

@@ -23,6 +23,7 @@ typedef struct lm_param_info {
     bool trainable;      // a gradient is computed
     int64_t offset;      // elements before it in the flat block of all parameters
     int64_t grad_offset; // elements before it in the flat block of gradients; -1 when not trainable
+    int group, parts;    // lm_param_group's; 0 and 1 unless it was called
     lm_tensor tensor;
 } lm_param_info;
 
@@ -43,6 +44,9 @@ lm_graph *lm_graph_here(lm_graph *g, const char *file, int line);
 lm_tensor lm_input_(lm_graph *g, const char *name, lm_dtype type, int rank, const int64_t *dim);
 // Asking again for the same full name gives the same tensor.
 lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const int64_t *dim);
+// What the parameter is to the optimiser: a group that the network family numbers, and how many matrices of equal shape
+// it stacks along its first dimension (q, k and v: 3).
+void lm_param_group(lm_graph *g, lm_tensor param, int group, int parts);
 lm_tensor lm_op_(lm_graph *g, lm_op op, const lm_tensor *in, int count); // any op; the named builders below use it
 lm_tensor lm_view_(lm_graph *g, lm_tensor x, int rank, const int64_t *dim);
 lm_tensor lm_cast_(lm_graph *g, lm_tensor x, lm_dtype type); // x itself when it has that type

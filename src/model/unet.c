@@ -19,11 +19,12 @@ static lm_init fan_in(int64_t n) {
 static const lm_init born_zero = {LM_INIT_ZERO, 0}, born_one = {LM_INIT_ONE, 0}, born_dirac = {LM_INIT_DIRAC, 0};
 
 // 2-D convolution k x k over each frame, + acc. x [B,T,H,W,in] -> [B,T,H/stride,W/stride,out].
-static lm_tensor conv2d(lm_graph *g, const char *name, lm_tensor x, int out, int k, int stride, bool zero, bool bias,
-                        lm_tensor acc) {
+static lm_tensor conv2d(lm_graph *g, lm_unet_group group, const char *name, lm_tensor x, int out, int k, int stride,
+                        bool zero, bool bias, lm_tensor acc) {
     int64_t in = lm_tensor_desc(g, x).dim[4];
     lm_scope_push(g, "%s", name);
     lm_tensor w = lm_param(g, "weight", zero ? born_zero : fan_in(in * k * k), out, in, k, k);
+    lm_param_group(g, w, group, 1);
     lm_tensor b = bias ? lm_param(g, "bias", zero ? born_zero : fan_in(in * k * k), out) : LM_NONE;
     lm_tensor y = lm_conv(g, x, w, b, acc, LM_SPACE, stride);
     lm_scope_pop(g);
@@ -35,18 +36,22 @@ static lm_tensor conv1d(lm_graph *g, const char *name, lm_tensor x, int stride, 
     int64_t c = lm_tensor_desc(g, x).dim[4];
     lm_scope_push(g, "%s", name);
     lm_tensor w = lm_param(g, "weight", dirac ? born_dirac : fan_in(3 * c), c, c, 3);
+    lm_param_group(g, w, LM_UNET_TEMPORAL, 1);
     lm_tensor b = lm_param(g, "bias", dirac ? born_zero : fan_in(3 * c), c);
     lm_tensor y = lm_conv(g, x, w, b, LM_NONE, LM_TIME, stride);
     lm_scope_pop(g);
     return y;
 }
 
-static lm_tensor linear(lm_graph *g, const char *name, lm_tensor x, int out, bool zero, lm_tensor acc) {
+// parts: matrices that stand one above the other in its weight.
+static lm_tensor linear(lm_graph *g, lm_unet_group group, const char *name, lm_tensor x, int parts, int out, bool zero,
+                        lm_tensor acc) {
     lm_desc d = lm_tensor_desc(g, x);
     int64_t in = d.rank ? d.dim[d.rank - 1] : 1;
     lm_scope_push(g, "%s", name);
-    lm_tensor w = lm_param(g, "weight", zero ? born_zero : fan_in(in), out, in);
-    lm_tensor b = lm_param(g, "bias", zero ? born_zero : fan_in(in), out);
+    lm_tensor w = lm_param(g, "weight", zero ? born_zero : fan_in(in), parts * out, in);
+    lm_param_group(g, w, group, parts);
+    lm_tensor b = lm_param(g, "bias", zero ? born_zero : fan_in(in), parts * out);
     lm_tensor y = lm_linear(g, x, w, b, acc);
     lm_scope_pop(g);
     return y;
@@ -75,22 +80,23 @@ static int heads(const unet_context *u, int c) {
 
 static lm_tensor res_block(const unet_context *u, lm_tensor x, int out) {
     lm_graph *g = u->g;
-    lm_tensor h = conv2d(g, "conv1", group_norm(u, "norm1", x, true), out, 3, 1, false, true, LM_NONE);
-    lm_tensor ss = linear(g, "embed", u->embed, 2 * out, false, LM_NONE);
+    lm_tensor h =
+        conv2d(g, LM_UNET_CONVOLUTIONS, "conv1", group_norm(u, "norm1", x, true), out, 3, 1, false, true, LM_NONE);
+    lm_tensor ss = linear(g, LM_UNET_CONDITIONS, "embed", u->embed, 2, out, false, LM_NONE);
     h = norm(u, "norm2", h, u->c->groups, ss, true);
     bool same = lm_tensor_desc(g, x).dim[4] == out;
-    lm_tensor skip = same ? x : conv2d(g, "skip", x, out, 1, 1, false, true, LM_NONE);
-    return conv2d(g, "conv2", h, out, 3, 1, true, true, skip);
+    lm_tensor skip = same ? x : conv2d(g, LM_UNET_PROJECTIONS, "skip", x, out, 1, 1, false, true, LM_NONE);
+    return conv2d(g, LM_UNET_CONVOLUTIONS, "conv2", h, out, 3, 1, true, true, skip);
 }
 
 // Self-attention over pixels; text keys and values are appended to the pixels' (Imagen F.1).
 static lm_tensor attention_block(const unet_context *u, lm_tensor x, int c) {
     lm_graph *g = u->g;
-    lm_tensor qkv = linear(g, "qkv", group_norm(u, "norm", x, false), 3 * c, false, LM_NONE);
+    lm_tensor qkv = linear(g, LM_UNET_ATTENTION, "qkv", group_norm(u, "norm", x, false), 3, c, false, LM_NONE);
     lm_tensor text = lm_cast(g, norm(u, "text_norm", u->text, 1, LM_NONE, false), lm_graph_compute(g));
-    lm_tensor text_kv = linear(g, "text_kv", text, 2 * c, false, LM_NONE);
+    lm_tensor text_kv = linear(g, LM_UNET_ATTENTION, "text_kv", text, 2, c, false, LM_NONE);
     lm_tensor y = lm_attention(g, qkv, text_kv, u->mask, (lm_attention_attr){LM_SPACE, heads(u, c)});
-    return linear(g, "out", y, c, true, x);
+    return linear(g, LM_UNET_ATTENTION, "out", y, 1, c, true, x);
 }
 
 // ---- what inflation adds ----
@@ -99,11 +105,11 @@ static lm_tensor attention_block(const unet_context *u, lm_tensor x, int c) {
 static lm_tensor conv_inflation(const unet_context *u, lm_tensor x, int c) {
     lm_graph *g = u->g;
     lm_scope_push(g, "conv");
-    lm_tensor h = conv2d(g, "space", x, c, 3, 1, false, true, LM_NONE);
+    lm_tensor h = conv2d(g, LM_UNET_CONVOLUTIONS, "space", x, c, 3, 1, false, true, LM_NONE);
     h = conv1d(g, "time", group_norm(u, "norm1", h, true), 1, false);
-    lm_tensor ss = linear(g, "embed", u->embed, 2 * c, false, LM_NONE);
+    lm_tensor ss = linear(g, LM_UNET_CONDITIONS, "embed", u->embed, 2, c, false, LM_NONE);
     h = norm(u, "norm2", h, u->c->groups, ss, true);
-    h = linear(g, "out", h, c, true, x);
+    h = linear(g, LM_UNET_PROJECTIONS, "out", h, 1, c, true, x);
     lm_scope_pop(g);
     return h;
 }
@@ -112,10 +118,11 @@ static lm_tensor conv_inflation(const unet_context *u, lm_tensor x, int c) {
 static lm_tensor temporal_attention(const unet_context *u, lm_tensor x, int c, int64_t max_frames) {
     lm_graph *g = u->g;
     lm_tensor position = lm_param(g, "position", ((lm_init){LM_INIT_NORMAL, 0.02f}), max_frames, c);
+    lm_param_group(g, position, LM_UNET_POSITIONS, 1);
     lm_tensor h = lm_add_position(g, group_norm(u, "norm", x, false), position);
-    lm_tensor qkv = linear(g, "qkv", h, 3 * c, false, LM_NONE);
+    lm_tensor qkv = linear(g, LM_UNET_ATTENTION, "qkv", h, 3, c, false, LM_NONE);
     lm_tensor y = lm_attention(g, qkv, LM_NONE, LM_NONE, (lm_attention_attr){LM_TIME, heads(u, c)});
-    return linear(g, "out", y, c, true, x);
+    return linear(g, LM_UNET_ATTENTION, "out", y, 1, c, true, x);
 }
 
 // Frames at level i of a clip of max_frames.
@@ -191,7 +198,7 @@ static lm_tensor down_level(const unet_context *u, lm_tensor h, int i, skip_stac
     if (c->video) h = temporal(u, h, i);
     skips->at[skips->count++] = h;
     if (i + 1 < c->levels) {
-        h = conv2d(g, "resize", h, c->channels[i + 1], 3, 2, false, true, LM_NONE);
+        h = conv2d(g, LM_UNET_CONVOLUTIONS, "resize", h, c->channels[i + 1], 3, 2, false, true, LM_NONE);
         if (c->video && c->temporal_down[i]) h = temporal_down(g, h);
     }
     lm_scope_pop(g);
@@ -205,7 +212,8 @@ static lm_tensor up_level(const unet_context *u, lm_tensor h, int i, skip_stack 
     for (int j = 0; j < c->res_blocks; j++) h = level_block(u, lm_concat(g, h, skips->at[--skips->count]), i, j);
     if (c->video) h = temporal(u, h, i);
     if (i > 0) {
-        h = conv2d(g, "resize", lm_upsample(g, h, 1, 2), c->channels[i - 1], 3, 1, false, true, LM_NONE);
+        h = conv2d(g, LM_UNET_CONVOLUTIONS, "resize", lm_upsample(g, h, 1, 2), c->channels[i - 1], 3, 1, false, true,
+                   LM_NONE);
         if (c->video && c->temporal_down[i - 1]) h = temporal_up(g, h);
     }
     lm_scope_pop(g);
@@ -215,9 +223,11 @@ static lm_tensor up_level(const unet_context *u, lm_tensor h, int i, skip_stack 
 // Two linear layers with SiLU between, of a scalar's Fourier features; + acc.
 static lm_tensor scalar_mlp(const unet_context *u, const char *name, lm_tensor scalar, lm_tensor acc) {
     lm_graph *g = u->g;
+    const int width = u->c->embed_width;
     lm_scope_push(g, "%s", name);
-    lm_tensor h = linear(g, "0", lm_fourier(g, scalar, u->c->channels[0] * 4), u->c->embed_width, false, LM_NONE);
-    h = linear(g, "2", lm_silu(g, h), u->c->embed_width, false, acc);
+    lm_tensor h =
+        linear(g, LM_UNET_CONDITIONS, "0", lm_fourier(g, scalar, u->c->channels[0] * 4), 1, width, false, LM_NONE);
+    h = linear(g, LM_UNET_CONDITIONS, "2", lm_silu(g, h), 1, width, false, acc);
     lm_scope_pop(g);
     return h;
 }
@@ -226,7 +236,7 @@ static lm_tensor embedding(const unet_context *u, const lm_unet *n) {
     lm_graph *g = u->g;
     lm_scope_push(g, "text_pool");
     lm_tensor pooled = norm(u, "0", lm_masked_mean(g, n->text, n->mask), 1, LM_NONE, false);
-    lm_tensor e = linear(g, "1", pooled, u->c->embed_width, false, LM_NONE);
+    lm_tensor e = linear(g, LM_UNET_CONDITIONS, "1", pooled, 1, u->c->embed_width, false, LM_NONE);
     lm_scope_pop(g);
     e = scalar_mlp(u, "time_mlp", n->t, e);
     if (u->c->noise_level_cond) e = scalar_mlp(u, "noise_mlp", n->noise_level, e);
@@ -260,20 +270,34 @@ lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64
     u.embed = embedding(&u, &n);
 
     lm_tensor h = lm_cast(g, lm_space_to_depth(g, n.x, c->patch), compute);
-    h = conv2d(g, "conv_in", h, c->channels[0], 3, 1, false, true, LM_NONE);
+    h = conv2d(g, LM_UNET_ENDS, "conv_in", h, c->channels[0], 3, 1, false, true, LM_NONE);
     if (c->cond_channels) {
         lm_tensor cond = lm_cast(g, lm_space_to_depth(g, n.cond, c->patch), compute);
-        h = conv2d(g, "cond_in", cond, c->channels[0], 3, 1, true, false, h);
+        h = conv2d(g, LM_UNET_ENDS, "cond_in", cond, c->channels[0], 3, 1, true, false, h);
     }
     skip_stack skips = {.count = 0};
     for (int i = 0; i < c->levels; i++) h = down_level(&u, h, i, &skips);
     for (int i = c->levels - 1; i >= 0; i--) h = up_level(&u, h, i, &skips);
 
     h = group_norm(&u, "norm_out", h, true);
-    h = conv2d(g, "conv_out", h, c->out_channels * c->patch * c->patch, 3, 1, true, true, LM_NONE);
+    h = conv2d(g, LM_UNET_ENDS, "conv_out", h, c->out_channels * c->patch * c->patch, 3, 1, true, true, LM_NONE);
     n.v = lm_depth_to_space(g, lm_cast(g, h, compute == LM_F64 ? LM_F64 : LM_F32), c->patch);
     lm_output(g, n.v);
     return n;
+}
+
+lm_unet_group_info lm_unet_group_describe(lm_unet_group group) {
+    static const lm_unet_group_info groups[LM_UNET_GROUPS] = {
+        [LM_UNET_VECTORS] = {"vectors", "norms and biases", false, false},
+        [LM_UNET_ENDS] = {"ends", "first and last layer", true, false},
+        [LM_UNET_CONVOLUTIONS] = {"convolutions", "3x3 convolutions", true, true},
+        [LM_UNET_ATTENTION] = {"attention", "matrices of attention", true, true},
+        [LM_UNET_CONDITIONS] = {"conditions", "matrices of time, noise level and pooled text", true, true},
+        [LM_UNET_PROJECTIONS] = {"projections", "1x1 convolutions", true, false},
+        [LM_UNET_TEMPORAL] = {"temporal", "convolutions over time", true, false},
+        [LM_UNET_POSITIONS] = {"positions", "positions of frames", false, false},
+    };
+    return groups[group];
 }
 
 bool lm_unet_is_inflation(const char *name) {

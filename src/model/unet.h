@@ -42,6 +42,25 @@ typedef struct lm_unet {
 lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
                       int64_t width, int64_t tokens);
 
+// What a parameter is to the optimiser (lm_param_info.group).
+typedef enum lm_unet_group {
+    LM_UNET_VECTORS,
+    LM_UNET_ENDS,
+    LM_UNET_CONVOLUTIONS,
+    LM_UNET_ATTENTION,
+    LM_UNET_CONDITIONS,
+    LM_UNET_PROJECTIONS,
+    LM_UNET_TEMPORAL,
+    LM_UNET_POSITIONS,
+    LM_UNET_GROUPS
+} lm_unet_group;
+typedef struct lm_unet_group_info {
+    const char *name, *holds;
+    bool matrices; // may be trained by Muon
+    bool muon;     // is, where Muon is asked for without naming groups
+} lm_unet_group_info;
+lm_unet_group_info lm_unet_group_describe(lm_unet_group group);
+
 // A parameter that inflation adds (trained with the image weights frozen): name contains "temporal" or begins with
 // "cond_in".
 bool lm_unet_is_inflation(const char *name);
