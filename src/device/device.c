@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <math.h>
 #include <string.h>
 
 lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device **out) {
@@ -34,4 +35,25 @@ void lm_device_close(lm_device **device) {
     if (!d || atomic_fetch_sub(&d->holders, 1) > 1) return;
     d->backend->close(d);
     lm_free(d);
+}
+
+const lm_muon_quintic *lm_muon_steps(lm_muon_form form, int *count) {
+    static const lm_muon_quintic published[] = {{3.4445, -4.7750, 2.0315},
+                                                {3.4445, -4.7750, 2.0315},
+                                                {3.4445, -4.7750, 2.0315},
+                                                {3.4445, -4.7750, 2.0315},
+                                                {3.4445, -4.7750, 2.0315}};
+    static const lm_muon_quintic quick[] = {{8.40518, -24.8508, 18.4246},
+                                            {4.07717, -3.03504, 0.572207},
+                                            {3.60579, -2.69963, 0.534012},
+                                            {2.61773, -1.94129, 0.44864}};
+    *count = form == LM_MUON_QUICK ? 4 : 5;
+    return form == LM_MUON_QUICK ? quick : published;
+}
+
+double lm_muon_bound(lm_muon_form form, double eighth) {
+    const double cushion = 1.01; // for rounding
+    const double least = 0.01;   // below: x is nothing. A norm of 1 in fewer than 10^5 rows leaves more.
+    const double bound = cushion * pow(eighth, 0.125);
+    return form == LM_MUON_QUICK && bound > least ? bound : 1;
 }

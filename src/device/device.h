@@ -37,6 +37,54 @@ typedef struct lm_adamw { // Loshchilov & Hutter, arXiv 1711.05101, as PyTorch c
     int64_t step;  // from 1, for the bias correction
 } lm_adamw;
 
+// Muon (K. Jordan 2024; arXiv 2502.16982): the momentum's singular values are pushed towards 1 before it is added.
+//     m = momentum m + clip g;  u = orthogonal(clip g + momentum m)
+//     w = (1 - rate decay) w - rate sqrt(max(1, rows / columns)) u
+typedef struct lm_muon {
+    float momentum, decay;
+    float clip;    // factor on every gradient
+    float average; // moving average: e += (1 - average) (w - e)
+} lm_muon;
+
+typedef struct lm_matrix_shape {
+    int64_t rows, columns;
+} lm_matrix_shape;
+
+typedef struct lm_muon_matrix { // device memory, rows x columns each; average may be NULL
+    float *w, *m, *average;
+    const float *g;
+    float rate;
+} lm_muon_matrix;
+
+// orthogonal(x): x is divided by a bound of its largest singular value, then some times x = (a + b x x' + c (x x')^2)
+// x.
+typedef struct lm_muon_quintic {
+    double a, b, c;
+} lm_muon_quintic;
+typedef enum lm_muon_form {
+    // K. Jordan's five steps; the bound is x's norm, + LM_MUON_FLOOR. Singular values from 0.0013 on come to 0.62
+    // .. 1.2.
+    LM_MUON_PUBLISHED,
+    // Four steps, the best for singular values from 0.0025 on (the way of arXiv 2505.16932), which come to 0.75
+    // .. 1.25;
+    // the bound is closer: x's norm, then (tr (x x')^4)^(1/8). Always in floats: the first step leaves 0.02 of some
+    // singular values, which bf16 would lose.
+    LM_MUON_QUICK
+} lm_muon_form;
+#define LM_MUON_FLOOR 1e-7
+enum { LM_MUON_MOST_STEPS = 5 };
+// The steps of a form; *count of them.
+const lm_muon_quintic *lm_muon_steps(lm_muon_form form, int *count);
+// What x, whose norm is 1, is still divided by: eighth = tr (x x')^4. 1 where x is nothing.
+double lm_muon_bound(lm_muon_form form, double eighth);
+
+// What a backend keeps for a list of matrices. Backends embed it at the front of their own struct.
+typedef struct lm_muon_work {
+    const char *name; // what will run
+    size_t held;      // bytes
+    double flops;     // of one call
+} lm_muon_work;
+
 // A backend. run takes calls one after the other; calls with the same frames > 0 may be passed together, and a backend
 // may then run frames 0..k through all of them before the next frames. weights_version changes whenever weights have
 // been written to; a kernel that keeps packed weights packs again when it sees a new value. Nothing is allocated by
@@ -58,6 +106,12 @@ typedef struct lm_backend {
     lm_status (*squares)(lm_error *e, lm_device *d, const float *x, int64_t n, double *out);
     lm_status (*adamw)(lm_error *e, lm_device *d, const lm_adamw *p, float *w, const float *g, float *m, float *v,
                        float *average, int64_t n);
+    // Muon over count matrices, whose shapes muon_prepare is told once. bf16: the published form's products of bf16
+    // numbers, added up in floats, where the processor has them. LM_MEMORY from muon leaves w and m half done.
+    lm_status (*muon_prepare)(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
+                              bool bf16, lm_muon_work **out);
+    lm_status (*muon)(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
+    void (*muon_release)(lm_device *d, lm_muon_work *work);
 } lm_backend;
 
 struct lm_device {

@@ -72,5 +72,9 @@ lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_
 lm_status cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
                            cpu_kernel **out); // norm and its gradients
 lm_status cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);
+lm_status cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
+                           bool bf16, lm_muon_work **out);
+lm_status cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
+void cpu_muon_release(lm_device *d, lm_muon_work *work);
 lm_status cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
                              cpu_kernel **out); // everything else

@@ -284,4 +284,7 @@ const lm_backend lm_cpu_backend = {
     .release = cpu_release,
     .squares = cpu_squares,
     .adamw = cpu_adamw,
+    .muon_prepare = cpu_muon_prepare,
+    .muon = cpu_muon,
+    .muon_release = cpu_muon_release,
 };

@@ -72,6 +72,18 @@ typedef struct cpu_pack_job {
     const int64_t *v_term, *p_term, *tap_term;
 } cpu_pack_job;
 
+// to = a I + b g + c f, all [size,size] and symmetric. Where f is not whole, only its lower half is read, in squares
+// down to the diagonal. to may be g.
+typedef struct cpu_muon_mix {
+    int64_t size, stride; // stride: of rows
+    lm_dtype type;        // of to and g
+    bool whole;
+    void *to;
+    const void *g; // NULL: b is 0
+    const float *f;
+    float a, b, c;
+} cpu_muon_mix;
+
 // Per-element arithmetic over n elements; operands of any of the two types. acc may be NULL, or the result's own
 // memory.
 typedef void (*cpu_map)(lm_dtype y_type, void *y, lm_dtype x_type, const void *x, int64_t n);
@@ -97,6 +109,11 @@ typedef struct cpu_simd {
     double (*squares)(lm_dtype a_type, const void *a, lm_dtype b_type, const void *b, int64_t n);
     void (*accumulate)(float *sum, lm_dtype type, const void *x, int64_t n); // sum += x
     void (*adamw)(const lm_adamw *p, float *w, const float *g, float *m, float *v, float *average, int64_t n);
+    double (*muon_momentum)(const lm_muon *p, const float *g, float *m, int64_t n);
+    void (*muon_direction)(const lm_muon *p, float factor, const float *g, const float *m, lm_dtype type, void *x,
+                           int64_t n);
+    void (*muon_update)(const lm_muon *p, float keep, float step, const float *u, float *w, float *average, int64_t n);
+    void (*muon_mix)(const cpu_muon_mix *j);
 } cpu_simd;
 
 extern const cpu_simd cpu_simd_base;

@@ -231,4 +231,7 @@ const lm_backend lm_reference_backend = {
     .release = reference_release,
     .squares = reference_squares,
     .adamw = reference_adamw,
+    .muon_prepare = lm_reference_muon_prepare,
+    .muon = lm_reference_muon,
+    .muon_release = lm_reference_muon_release,
 };

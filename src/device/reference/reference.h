@@ -27,6 +27,13 @@ static inline int64_t lm_reference_size(const lm_desc *d) {
     return d->rank ? lm_reference_rows(d) * lm_reference_last(d) : 0;
 }
 
+// reference_muon.c
+lm_status lm_reference_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count,
+                                    lm_muon_form form, bool bf16, lm_muon_work **out);
+lm_status lm_reference_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p,
+                            const lm_muon_matrix *matrices);
+void lm_reference_muon_release(lm_device *d, lm_muon_work *work);
+
 // reference_conv.c
 int64_t lm_reference_conv_scratch(const lm_op *op, const lm_io *io);
 void lm_reference_conv(lm_reference_call *c);
