@@ -7,7 +7,7 @@ typedef struct settings {
     machine_settings machine;
     text_list set;
     const char *progress;
-    bool resume;
+    bool resume, dry_run;
 } settings;
 
 #define AT(member) offsetof(settings, member)
@@ -15,6 +15,8 @@ static const option_row rows[] = {
     {"set", 0, OPTION_LIST, AT(set), "KEY=VALUE", "change a setting of the run file; may be given several times", 0, 0,
      0},
     {"resume", 'r', OPTION_FLAG, AT(resume), NULL, "go on from the run's checkpoint", 0, 0, 0},
+    {"dry-run", 'n', OPTION_FLAG, AT(dry_run), NULL,
+     "say what would be trained, by what, with which memory and work a step; write nothing", 0, 0, 0},
     OPTION_THREADS,
     OPTION_PRECISION,
     OPTION_DEVICE,
@@ -26,6 +28,11 @@ static const option_row rows[] = {
 static void on_line(void *user, const char *line) {
     progress_end(*(progress_mode *)user);
     say(stderr, "%s", line);
+}
+
+static void on_dry_line(void *user, const char *line) {
+    (void)user;
+    printf("%s\n", line);
 }
 
 static bool on_step(void *user, int64_t step, int64_t steps, double loss, double seconds_left) {
@@ -50,7 +57,8 @@ static int run(const command *c, int argc, char **argv) {
         .set = s.set.items,
         .set_count = s.set.count,
         .resume = s.resume,
-        .log = on_line,
+        .log = s.dry_run ? on_dry_line : on_line,
+        .dry_run = s.dry_run,
         .progress = on_step,
         .user = &progress,
     };

@@ -8,8 +8,12 @@ static lm_status train(lm_error *e, lumiere_context *c, const lumiere_train_opti
     if (!o->run) return lm_fail(e, LM_USAGE, "no run file; name a YAML file, see docs/training.md");
     lm_run_config config = {0};
     lm_status status = lm_run_config_read(e, o->run, o->set, o->set_count, &config);
-    const lm_trainer_options options = {
-        .precision = c->compute, .resume = o->resume, .log = o->log, .progress = o->progress, .user = o->user};
+    const lm_trainer_options options = {.precision = c->compute,
+                                        .resume = o->resume,
+                                        .log = o->log,
+                                        .progress = o->progress,
+                                        .user = o->user,
+                                        .dry_run = o->dry_run};
     if (status == LM_OK) status = lm_train(e, c->device, &config, &options);
     lm_run_config_free(&config);
     return status;

@@ -364,6 +364,7 @@ typedef struct lumiere_train_options {
     // After every step; return false to write a checkpoint and stop (LUMIERE_CANCELLED).
     bool (*progress)(void *user, int64_t step, int64_t steps, double loss, double seconds_left);
     void *user;
+    bool dry_run; // log what would be trained, by what, with which memory and work a step; writes nothing
 } lumiere_train_options;
 LUMIERE_API lumiere_status lumiere_train(lumiere_context *c, const lumiere_train_options *o);
 
@@ -373,6 +374,7 @@ typedef struct lumiere_bench_options {
     int repeat;
     bool json, nodes; // nodes: a line a node
     bool trace_plan;  // the memory plan as well: a line a node with its operands' shapes and places
+    int batch;        // pictures in the row image; 0: 64
 } lumiere_bench_options;
 LUMIERE_API lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
                                          void (*line)(void *user, const char *text), void *user);

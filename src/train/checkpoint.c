@@ -13,9 +13,18 @@
 #include <string.h>
 #include <unistd.h>
 
-// The checkpoint's tensors: weights, average and the two moments, in one host block.
-enum { SETS = 4 };
-static const char *const set_names[SETS] = {"weights", "average", "moment1", "moment2"};
+// The checkpoint's tensors: weights, average and the two moments, in one host block. Of what Muon trains there is one
+// moment, called momentum.
+enum { SETS = 4, FIRST_MOMENT = 2, SECOND_MOMENT = 3 };
+
+// NULL: the parameter has nothing in this set.
+static const char *set_name(const lm_trainer *t, int set, int param) {
+    static const char *const names[SETS] = {"weights", "average", "moment1", "moment2"};
+    const bool trained = lm_graph_param(t->train.graph, param)->trainable, muon = t->rules[param].muon;
+    if (set >= FIRST_MOMENT && !trained) return NULL;
+    if (set == FIRST_MOMENT && muon) return "momentum";
+    return set == SECOND_MOMENT && muon ? NULL : names[set];
+}
 
 typedef struct state_block {
     float *data;
@@ -36,7 +45,7 @@ static lm_status state_create(lm_error *e, const lm_trainer *t, state_block *b) 
     const lm_graph *g = t->train.graph;
     for (int s = 0; s < SETS; s++) {
         b->at[s] = b->count;
-        b->count += s < 2 ? t->elements : t->grad_elements;
+        b->count += s < FIRST_MOMENT ? t->elements : s == FIRST_MOMENT ? t->grad_elements : t->second_elements;
     }
     b->data = lm_alloc_zero((size_t)b->count, sizeof(float));
     b->slots = lm_alloc((size_t)(SETS * t->params), sizeof *b->slots);
@@ -44,14 +53,17 @@ static lm_status state_create(lm_error *e, const lm_trainer *t, state_block *b) 
     for (int s = 0; s < SETS; s++)
         for (int i = 0; i < t->params; i++) {
             const lm_param_info *p = lm_graph_param(g, i);
-            if (s >= 2 && !p->trainable) continue;
+            const char *set = set_name(t, s, i);
+            if (!set) continue;
             lm_slot *slot = &b->slots[b->slot_count++];
             *slot = t->slots[i];
-            slot->offset = b->at[s] + (s < 2 ? p->offset : p->grad_offset);
+            slot->offset = b->at[s] + (s < FIRST_MOMENT    ? p->offset
+                                       : s == FIRST_MOMENT ? p->grad_offset
+                                                           : t->rules[i].second);
             size_t n = strlen(p->name) + 16;
             char *name = lm_arena_alloc(&b->names, n);
             if (!name) return lm_fail_memory(e, (double)n, "the checkpoint");
-            snprintf(name, n, "%s/%s", set_names[s], p->name);
+            snprintf(name, n, "%s/%s", set, p->name);
             slot->name = name;
         }
     return LM_OK;
@@ -153,6 +165,27 @@ static bool parse_number(const char *text, double *out) {
     return *text && !*end && isfinite(*out);
 }
 
+// Each parameter must have been trained by what trains it now.
+static lm_status check_optimiser(lm_error *e, const lm_trainer *t, const lm_safetensors *f, const char *path) {
+    static const char *const found[] = {"momentum", "moment1"};
+    for (int i = 0; i < t->params; i++) {
+        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        const bool muon = t->rules[i].muon;
+        if (!p->trainable) continue;
+        char *other = lm_format("%s/%s", found[muon], p->name);
+        if (!other) return lm_fail_memory(e, 1e3, "the checkpoint");
+        const bool wrong = lm_safetensors_find(f, other) != NULL;
+        lm_free(other);
+        if (wrong)
+            return lm_fail(e, LM_USAGE,
+                           "%s: %s (group %s) was trained by %s, the run file says %s; leave the optimizer as it was, "
+                           "or start another run with init",
+                           path, p->name, lm_unet_group_describe((lm_unet_group)p->group).name, muon ? "adamw" : "muon",
+                           muon ? "muon" : "adamw");
+    }
+    return LM_OK;
+}
+
 static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
     lm_safetensors *f = NULL;
     LM_TRY(lm_safetensors_open(e, path, &f));
@@ -172,6 +205,7 @@ static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
           parse_number(values[2], &t->loss_mean) && parse_number(values[3], &t->seconds) &&
           (!in_row || parse_count(in_row, 0, t->skipped, &t->skipped_in_row))))
         s = lm_fail(e, LM_MODEL, "%s is damaged: its step, skipped, loss_mean or seconds is not a number", path);
+    if (s == LM_OK) s = check_optimiser(e, t, f, path);
     t->saved = t->step;
     lm_free(config);
     lm_safetensors_free(&f);
@@ -254,11 +288,12 @@ lm_status trainer_start(lm_error *e, lm_trainer *t) {
     if (s == LM_OK && *t->cfg->inflation) s = load_inflation(e, t, block);
     const lm_backend *k = t->d->backend;
     size_t bytes = (size_t)t->elements * sizeof(float), grad_bytes = (size_t)t->grad_elements * sizeof(float);
+    size_t second_bytes = (size_t)t->second_elements * sizeof(float);
     if (s == LM_OK) s = k->upload(e, t->d, t->weights, block, bytes);
     if (s == LM_OK) s = k->upload(e, t->d, t->average, block, bytes);
     if (s == LM_OK) memset(block, 0, bytes); // the moments are no larger than the weights
     if (s == LM_OK) s = k->upload(e, t->d, t->moment1, block, grad_bytes);
-    if (s == LM_OK) s = k->upload(e, t->d, t->moment2, block, grad_bytes);
+    if (s == LM_OK) s = k->upload(e, t->d, t->moment2, block, second_bytes);
     lm_free(block);
     return s;
 }

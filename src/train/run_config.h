@@ -28,9 +28,14 @@ typedef struct lm_run_config {
     int64_t batch, steps, warmup;
     double learning_rate, cooldown; // cooldown: share of the steps at whose end the rate falls to 0
     double weight_decay, beta1, beta2, eps;
-    double clip;    // bound of the gradient's norm
-    double average; // largest decay of the moving average
-    double outlier; // a loss this many times its running mean is skipped
+    char *optimizer; // "adamw" or "muon"
+    double muon_rate, muon_momentum, muon_decay;
+    int64_t muon_steps; // 5: as published; 4: quicker
+    int64_t muon_parts; // stacked matrices one by one: 0 none, 1 pairs, 2 all
+    lm_run_list groups; // "GROUP OPTIMIZER [RATE]"
+    double clip;        // bound of the gradient's norm
+    double average;     // largest decay of the moving average
+    double outlier;     // a loss this many times its running mean is skipped
     double caption_dropout, motion_share, motion_caption_share, condition_share, time_shift, color_share;
     int64_t seed;
     double checkpoint_minutes;
@@ -47,6 +52,13 @@ lm_status lm_run_config_read(lm_error *e, const char *path, const char *const *o
                              lm_run_config *out);
 lm_status lm_run_config_parse(lm_error *e, const char *name, const uint8_t *bytes, size_t size, lm_run_config *out);
 void lm_run_config_free(lm_run_config *c);
+// By what and how fast the parameters of a group (lm_unet_group) are trained.
+typedef struct lm_group_rule {
+    bool muon;
+    double rate; // after the warm-up
+} lm_group_rule;
+// The rules that optimizer and groups ask for, one for each of LM_UNET_GROUPS. name: of the run file, for messages.
+lm_status lm_run_config_rules(lm_error *e, const char *name, const lm_run_config *c, lm_group_rule *out);
 const char *lm_run_config_style_name(const lm_run_config *c);
 // A key's name, type, default and meaning, for documentation: NULL past the last.
 const char *lm_run_config_describe(int index, const char **type, const char **meaning);

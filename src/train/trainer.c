@@ -114,8 +114,7 @@ static lm_status make_networks(lm_error *e, lm_trainer *t) {
     LM_TRY(device_floats(e, t, t->elements, &t->weights));
     LM_TRY(device_floats(e, t, t->elements, &t->average));
     LM_TRY(device_floats(e, t, t->grad_elements, &t->grads));
-    LM_TRY(device_floats(e, t, t->grad_elements, &t->moment1));
-    LM_TRY(device_floats(e, t, t->grad_elements, &t->moment2));
+    LM_TRY(trainer_optimiser_create(e, t));
     lm_plan_bind(t->train.plan, t->weights, t->grads);
     trainer_log(t, "network: %.2f M parameters, %.2f M trained; %s; plan %.0f MB, %.1f GFLOP a step",
                 (double)weights / 1e6, (double)trained / 1e6, lm_dtype_name(t->o.precision),
@@ -148,13 +147,14 @@ static lm_status set_up(lm_error *e, lm_trainer *t) {
     LM_TRY(t->o.resume ? trainer_load(e, t) : trainer_start(e, t));
     if (t->o.resume) trainer_log(t, "resumed at step %lld", (long long)t->step);
     if (t->cfg->learning_rate == 0) trainer_log(t, "learning_rate is 0: no weight will change");
-    return LM_OK;
+    return t->o.dry_run ? trainer_describe(e, t) : LM_OK;
 }
 
 static void tear_down(lm_trainer *t) {
-    float *blocks[] = {t->weights, t->average, t->grads, t->moment1, t->moment2};
-    for (int i = 0; i < 5; i++)
+    float *blocks[] = {t->weights, t->average, t->grads};
+    for (int i = 0; i < 3; i++)
         if (blocks[i]) t->d->backend->release_memory(t->d, blocks[i]);
+    trainer_optimiser_free(t);
     trainer_network_free(&t->train);
     trainer_network_free(&t->eval);
     lm_text_cache_free(&t->texts);
@@ -167,37 +167,10 @@ static void tear_down(lm_trainer *t) {
 
 // ---- one step ----
 
-double trainer_rate(const lm_run_config *c, int64_t step) {
-    double rate = fmin(1.0, (double)(step + 1) / (double)c->warmup);
+double trainer_schedule(const lm_run_config *c, int64_t step) {
+    double share = fmin(1.0, (double)(step + 1) / (double)c->warmup);
     double left = 1 - (double)step / (double)c->steps;
-    if (c->cooldown > 0) rate = fmin(rate, left / c->cooldown);
-    return c->learning_rate * rate;
-}
-
-lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_norm) {
-    const lm_run_config *c = t->cfg;
-    int64_t done = t->step + 1 - t->skipped; // updates with this one
-    lm_adamw p = {.rate = (float)rate,
-                  .beta1 = (float)c->beta1,
-                  .beta2 = (float)c->beta2,
-                  .eps = (float)c->eps,
-                  .decay = (float)c->weight_decay,
-                  .clip = (float)fmin(1.0, c->clip / (grad_norm + 1e-6)),
-                  .average = (float)fmin(c->average, (1.0 + (double)done) / (10.0 + (double)done)),
-                  .step = done};
-    const lm_graph *g = t->train.graph;
-    for (int i = 0, j; i < t->params; i = j) {
-        const lm_param_info *first = lm_graph_param(g, i);
-        for (j = i + 1; j < t->params && lm_graph_param(g, j)->trainable == first->trainable; j++) {
-        }
-        if (!first->trainable) continue;
-        int64_t end = j < t->params ? lm_graph_param(g, j)->offset : t->elements, n = end - first->offset;
-        LM_TRY(t->d->backend->adamw(e, t->d, &p, t->weights + first->offset, t->grads + first->grad_offset,
-                                    t->moment1 + first->grad_offset, t->moment2 + first->grad_offset,
-                                    t->average + first->offset, n));
-    }
-    lm_plan_weights_changed(t->train.plan);
-    return LM_OK;
+    return c->cooldown > 0 ? fmin(share, left / c->cooldown) : share;
 }
 
 static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, metrics_row *row) {
@@ -209,11 +182,12 @@ static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, 
     LM_TRY(t->d->backend->squares(e, t->d, t->grads, t->grad_elements, &squares));
     row->loss = (double)loss;
     row->grad_norm = sqrt(squares);
-    row->rate = trainer_rate(t->cfg, t->step);
+    const double schedule = trainer_schedule(t->cfg, t->step);
+    row->rate = t->cfg->learning_rate * schedule;
     bool keep;
     LM_TRY(trainer_judge(e, t, row, &keep));
     if (keep) {
-        LM_TRY(trainer_update(e, t, row->rate, row->grad_norm));
+        LM_TRY(trainer_update(e, t, schedule, row->grad_norm));
         t->loss_mean = t->step == t->skipped ? row->loss : 0.98 * t->loss_mean + 0.02 * row->loss;
     }
     t->step++;
@@ -300,12 +274,13 @@ static lm_status loop(lm_error *e, lm_trainer *t, lm_prefetch *data) {
 lm_status lm_train(lm_error *e, lm_device *d, const lm_run_config *cfg, const lm_trainer_options *o) {
     lm_trainer t = {.cfg = cfg, .o = *o, .d = d};
     lm_prefetch *data = NULL;
-    lm_status s = trainer_take_folder(e, &t);
+    lm_status s = o->dry_run ? LM_OK : trainer_take_folder(e, &t);
     if (s == LM_OK) s = set_up(e, &t);
     bool finished = s == LM_OK && t.step >= cfg->steps;
-    if (finished) s = finish_again(e, &t);
-    if (s == LM_OK && !finished) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
-    if (s == LM_OK && !finished) s = loop(e, &t, data);
+    if (finished && !o->dry_run) s = finish_again(e, &t);
+    bool go = s == LM_OK && !finished && !o->dry_run;
+    if (go) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
+    if (go && s == LM_OK) s = loop(e, &t, data);
     lm_prefetch_free(&data);
     tear_down(&t);
     trainer_leave_folder(&t);

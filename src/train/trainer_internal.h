@@ -14,6 +14,13 @@ typedef struct train_network {
     lm_tensor target, loss; // LM_NONE when it only predicts
 } train_network;
 
+// How a parameter is trained; nothing of a frozen one.
+typedef struct param_rule {
+    bool muon;
+    double rate;    // after the warm-up
+    int64_t second; // AdamW: elements before it in the block of second moments
+} param_rule;
+
 struct lm_trainer {
     const lm_run_config *cfg;
     lm_trainer_options o;
@@ -23,15 +30,21 @@ struct lm_trainer {
     lm_text_cache *texts;
     lm_dataset *dataset;
     lm_batch_options batch;
-    train_network train, eval;                            // eval: forward only, over the same number of clips
-    int64_t elements, grad_elements;                      // of the parameter and gradient blocks
-    float *weights, *average, *grads, *moment1, *moment2; // device memory; the moments have the gradients' layout
-    float *states, *mask;                                 // one batch's text
-    int64_t step, skipped, skipped_in_row;                // steps done; of which skipped; of these the last ones
-    int64_t saved;                                        // step of the checkpoint; 0: there is none
-    double loss_mean; // running mean over kept steps, what an outlier is measured by
-    double seconds;   // spent in this run, resumed parts included
-    lm_slot *slots;   // one a parameter, at its offset
+    train_network train, eval;        // eval: forward only, over the same number of clips
+    int64_t elements, grad_elements;  // of the parameter and gradient blocks
+    float *weights, *average, *grads; // device memory
+    float *moment1, *moment2;         // moment1: also Muon's momentum, in the gradients' layout; moment2: AdamW's only
+    int64_t second_elements;          // of moment2
+    param_rule *rules;                // one a parameter
+    lm_muon_work *muon;               // NULL: no matrix is Muon's
+    lm_muon_matrix *matrices;         // its matrices
+    int matrix_count;
+    float *states, *mask;                  // one batch's text
+    int64_t step, skipped, skipped_in_row; // steps done; of which skipped; of these the last ones
+    int64_t saved;                         // step of the checkpoint; 0: there is none
+    double loss_mean;                      // running mean over kept steps, what an outlier is measured by
+    double seconds;                        // spent in this run, resumed parts included
+    lm_slot *slots;                        // one a parameter, at its offset
     int params;
     int lock; // the run's folder held for this process; -1: not
     int made; // folders that were not there before
@@ -55,10 +68,18 @@ lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_tr
 lm_status trainer_take_folder(lm_error *e, lm_trainer *t);
 void trainer_leave_folder(lm_trainer *t);
 
-// Learning rate of a step (from 0): warm-up, then constant, then linearly to 0 over the last `cooldown` of the steps.
-double trainer_rate(const lm_run_config *c, int64_t step);
-// AdamW over every run of trained parameters that lie side by side, from the gradients of step t->step.
-lm_status trainer_update(lm_error *e, lm_trainer *t, double rate, double grad_norm);
+// Share of the rates at a step (from 0): warm-up, then 1, then linearly to 0 over the last `cooldown` of the steps.
+double trainer_schedule(const lm_run_config *c, int64_t step);
+// Which optimiser takes which parameter, from the graph and the run's settings.
+lm_status trainer_choose_rules(lm_error *e, lm_trainer *t);
+// The same, the moments' memory (not written to) and what Muon needs; weights, average and gradients must be there.
+lm_status trainer_optimiser_create(lm_error *e, lm_trainer *t);
+void trainer_optimiser_free(lm_trainer *t);
+// One update from the gradients of step t->step.
+lm_status trainer_update(lm_error *e, lm_trainer *t, double schedule, double grad_norm);
+
+// Logs the groups of parameters, the steps, the memory and the work of a step.
+lm_status trainer_describe(lm_error *e, const lm_trainer *t);
 
 // Mean loss of the averaged weights over the fixed validation triples; there must be a validation subject.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);

@@ -1,5 +1,5 @@
 // kill -9 at random moments of training, then resuming: the same bytes as without. Called again as "test_kill train
-// FOLDER OUT", it is the process that trains. LUMIERE_TEST_ALL=1: 100 kills.
+// FOLDER OUT", it is the process that trains. LUMIERE_TEST_ALL=1: 140 kills.
 #include "base/memory.h"
 #include "base/random.h"
 #include "tiny_run.h"
@@ -32,11 +32,12 @@ static bool has_checkpoint(const char *out) {
     return is;
 }
 
-// out "video...": that stage, from the image run.
+// out "video...": that stage, from the image run; "muon...": the image stage by Muon.
 static lm_status train(lm_error *e, const char *out) {
     char *target = lm_format("out=%s/%s", run.folder, out), *init = lm_format("init=%s/image", run.folder);
-    const char *set[] = {target, "steps=60", "validate_every=20", "sample_every=30", "stage=video", init, NULL};
-    if (strncmp(out, "video", 5) != 0) set[4] = NULL;
+    const char *set[] = {target, "steps=60", "validate_every=20", "sample_every=30", NULL, NULL, NULL};
+    if (!strncmp(out, "video", 5)) set[4] = "stage=video", set[5] = init;
+    if (!strncmp(out, "muon", 4)) set[4] = "optimizer=muon";
     lm_trainer_options o = {.precision = LM_F32, .resume = has_checkpoint(out)};
     lm_status s = tiny_run_train(e, &run, set, &o);
     lm_free(target);
@@ -109,6 +110,7 @@ static void test_kills(void **state) {
     bool all = getenv("LUMIERE_TEST_ALL") != NULL;
     check_kills("image", "image-killed", all ? 80 : 4);
     check_kills("video", "video-killed", all ? 20 : 1);
+    check_kills("muon", "muon-killed", all ? 40 : 2);
 }
 
 int main(int argc, char **argv) {

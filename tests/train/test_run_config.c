@@ -1,6 +1,7 @@
 // Run files: what they may hold, what is refused and where, and that docs/training.md lists every key.
 #include "base/files.h"
 #include "base/memory.h"
+#include "model/unet.h"
 #include "train/run_config.h"
 
 #include <setjmp.h>
@@ -100,6 +101,29 @@ static void test_overrides(void **state) {
     lm_run_config_free(&c);
 }
 
+static void test_groups(void **state) {
+    (void)state;
+    lm_error e = {0};
+    lm_run_config c;
+    lm_group_rule r[LM_UNET_GROUPS];
+    assert_int_equal(read_run(&e, plain, NULL, 0, &c), LM_OK);
+    assert_int_equal(lm_run_config_rules(&e, "run.yaml", &c, r), LM_OK);
+    for (int i = 0; i < LM_UNET_GROUPS; i++) assert_true(!r[i].muon && r[i].rate == 1e-3);
+    lm_run_config_free(&c);
+    static const char *const set[] = {
+        "optimizer=muon", "muon_rate=0.03", "learning_rate=2e-3",
+        "groups=[conditions adamw, temporal muon, attention  muon 0.01, ends adamw 5e-4]"};
+    assert_int_equal(read_run(&e, plain, set, 4, &c), LM_OK);
+    assert_int_equal(lm_run_config_rules(&e, "run.yaml", &c, r), LM_OK);
+    static const bool muon[LM_UNET_GROUPS] = {
+        [LM_UNET_CONVOLUTIONS] = true, [LM_UNET_TEMPORAL] = true, [LM_UNET_ATTENTION] = true};
+    for (int i = 0; i < LM_UNET_GROUPS; i++) assert_int_equal(r[i].muon, muon[i]);
+    assert_true(r[LM_UNET_CONVOLUTIONS].rate == 0.03 && r[LM_UNET_TEMPORAL].rate == 0.03);
+    assert_true(r[LM_UNET_ATTENTION].rate == 0.01 && r[LM_UNET_ENDS].rate == 5e-4);
+    assert_true(r[LM_UNET_CONDITIONS].rate == 2e-3 && r[LM_UNET_VECTORS].rate == 2e-3);
+    lm_run_config_free(&c);
+}
+
 static void refuse(const char *text, const char *override, const char *message, const char *place) {
     lm_error e = {0};
     lm_run_config c;
@@ -156,6 +180,21 @@ static void test_defects(void **state) {
         {"stage: image\ndata:\nout: b\n", "data has an empty entry", "run.yaml"},
         {"stage: image\ndata: a\n", "out is missing", "run.yaml"},
         {"stage: video\ndata: a\nout: b\n", "the video stage needs init", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\noptimizer: sgd\n", "optimizer must be adamw or muon, not \"sgd\"", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [heads muon]\n",
+         "\"heads muon\" begins with no group's name; there are vectors, ends, convolutions, attention, conditions, "
+         "projections, temporal and positions",
+         "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention]\n", "after the group comes adamw or muon", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muo]\n", "after the group comes adamw or muon", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muons 1]\n", "comes adamw or muon", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [vectors muon]\n", "norms and biases are no matrices", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muon fast]\n", "a rate is a number from 0 to 10",
+         "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muon 0.1 2]\n", "a rate is a number", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muon nan]\n", "a rate is a number", "run.yaml"},
+        {"stage: image\ndata: a\nout: b\ngroups: [attention muon, attention adamw]\n", "attention stands there twice",
+         "run.yaml"},
         {"stage: image\ndata: a\nout: b\ninit: c\nconfig: d\n", "init or config, not both", "run.yaml"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
@@ -237,7 +276,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_values),        cmocka_unit_test(test_overrides),
         cmocka_unit_test(test_defects),  cmocka_unit_test(test_list_length),   cmocka_unit_test(test_no_file),
-        cmocka_unit_test(test_shipped),  cmocka_unit_test(test_documentation),
+        cmocka_unit_test(test_shipped),  cmocka_unit_test(test_documentation), cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }

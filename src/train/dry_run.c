@@ -1,0 +1,50 @@
+// What a run would do, in words.
+#include "train/trainer_internal.h"
+
+#include "base/memory.h"
+
+// The parameters of a group that are trained, by one optimiser.
+typedef struct group_total {
+    int64_t parameters;
+    int tensors;
+    double rate;
+} group_total;
+
+static void count_groups(const lm_trainer *t, group_total totals[LM_UNET_GROUPS][2]) {
+    for (int i = 0; i < t->params; i++) {
+        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        if (!p->trainable) continue;
+        group_total *total = &totals[p->group][t->rules[i].muon];
+        total->parameters += lm_desc_count(&p->desc);
+        total->tensors++;
+        total->rate = t->rules[i].rate;
+    }
+}
+
+lm_status trainer_describe(lm_error *e, const lm_trainer *t) {
+    (void)e;
+    const lm_run_config *c = t->cfg;
+    group_total totals[LM_UNET_GROUPS][2] = {0};
+    count_groups(t, totals);
+    for (int i = 0; i < LM_UNET_GROUPS; i++)
+        for (int muon = 1; muon >= 0; muon--) {
+            const group_total *g = &totals[i][muon];
+            const lm_unet_group_info info = lm_unet_group_describe((lm_unet_group)i);
+            if (g->tensors)
+                trainer_log(t, "group %-12s %9lld parameters in %3d tensors by %s at %g (%s)", info.name,
+                            (long long)g->parameters, g->tensors, muon ? "Muon" : "AdamW", g->rate, info.holds);
+        }
+    trainer_log(t, "steps: %lld of %lld clips, from step %lld; the rates rise over %lld and fall over the last %g %%",
+                (long long)c->steps, (long long)c->batch, (long long)t->step, (long long)c->warmup, 100 * c->cooldown);
+    const double state = 4.0 * (double)(2 * t->elements + 2 * t->grad_elements + t->second_elements);
+    const double held = t->muon ? (double)t->muon->held : 0, plan = (double)lm_plan_total_bytes(t->train.plan),
+                 eval = (double)lm_plan_total_bytes(t->eval.plan);
+    trainer_log(
+        t, "memory: %.0f MB: weights, average, gradients and moments %.0f, training %.0f, validation %.0f, Muon %.0f",
+        (state + held + plan + eval) / 1e6, state / 1e6, plan / 1e6, eval / 1e6, held / 1e6);
+    const double network = lm_plan_flops(t->train.plan), muon = t->muon ? t->muon->flops : 0;
+    trainer_log(t, "work: %.1f GFLOP a step: network %.1f, Muon %.1f (%.0f %% of it; %d matrices, %s)",
+                (network + muon) / 1e9, network / 1e9, muon / 1e9, 100 * muon / (network + muon), t->matrix_count,
+                t->muon ? t->muon->name : "none");
+    return LM_OK;
+}
