@@ -123,15 +123,42 @@ static json_t *nodes_json(const lm_plan *p) {
     return list;
 }
 
+static void optimisers_json(json_t *object, const bench_row *row) {
+    if (row->kind.train) {
+        json_object_set_new(object, "batch", json_integer(row->kind.clips));
+        json_object_set_new(object, "adamw_seconds", json_real(row->adamw.seconds));
+    }
+    if (row->muon.seconds > 0) {
+        json_object_set_new(object, "muon_seconds", json_real(row->muon.seconds));
+        json_object_set_new(object, "muon_gflop", json_real(row->muon.flops / 1e9));
+        json_object_set_new(object, "muon_kernel", json_string(row->muon.kernel));
+    }
+}
+
+// A step's time is of the network and AdamW.
+static void print_optimisers(const report *r, const bench_row *row) {
+    const double network = row->fastest - row->adamw.seconds;
+    if (!row->kind.train) return;
+    say(r, "  batch %d: forward and backward %.4f s, %.4f s a clip", row->kind.clips, network,
+        network / row->kind.clips);
+    say(r, "  optimiser, AdamW on all: %.4f s, %.1f %% of forward and backward", row->adamw.seconds,
+        100 * row->adamw.seconds / network);
+    if (row->muon.seconds > 0)
+        say(r, "  optimiser, Muon's matrices: %.4f s, %.1f %% of forward and backward; %.1f GFLOP, %.1f GFLOP/s, %s",
+            row->muon.seconds, 100 * row->muon.seconds / network, row->muon.flops / 1e9,
+            row->muon.flops / row->muon.seconds / 1e9, row->muon.kernel);
+}
+
 static lm_status print_json(lm_error *e, const report *r, const bench_row *row) {
     json_t *object = json_pack(
-        "{s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:f, s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:s}", "row", row->kind->name,
+        "{s:s, s:f, s:f, s:f, s:f, s:f, s:s, s:f, s:s, s:i, s:I, s:I, s:I, s:i, s:i, s:s}", "row", row->kind.name,
         "seconds_min", row->fastest, "seconds_median", row->median, "gflop", row->flops / 1e9, "gflops",
         row->flops / row->fastest / 1e9, "peak_gflops", r->peak / 1e9, "peak_of", lm_dtype_name(r->peak_of),
         "peak_share", row->flops / row->fastest / r->peak, "dtype", lm_dtype_name(r->c->compute), "threads",
         r->c->threads, "peak_bytes", (json_int_t)row->measured, "planned_bytes", (json_int_t)row->planned, "code_bytes",
         (json_int_t)row->code, "nodes", lm_plan_nodes(row->plan), "reference_nodes", reference_nodes(row->plan),
         "device", r->c->device->summary);
+    if (object) optimisers_json(object, row);
     if (object && r->o->nodes) json_object_set_new(object, "node_list", nodes_json(row->plan));
     char *text = object ? json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(6)) : NULL;
     if (text) r->line(r->user, text);
@@ -145,7 +172,7 @@ static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
     if (r->o->json) return print_json(e, r, row);
     int reference = reference_nodes(row->plan), nodes = lm_plan_nodes(row->plan);
     double rate = row->flops / row->fastest;
-    say(r, "%s: %.4f s fastest, %.4f s median of %d; %.1f GFLOP, %.1f GFLOP/s, %.1f %% of the peak", row->kind->name,
+    say(r, "%s: %.4f s fastest, %.4f s median of %d; %.1f GFLOP, %.1f GFLOP/s, %.1f %% of the peak", row->kind.name,
         row->fastest, row->median, r->o->repeat, row->flops / 1e9, rate / 1e9, 100 * rate / r->peak);
     say(r,
         "  memory beside weights and optimiser: %.1f MB measured, %.1f MB planned (%+.1f %%); oneDNN's code: %.1f MB",
@@ -155,6 +182,7 @@ static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
         say(r, "  %d of %d nodes ran on the reference device", reference, nodes);
     else
         say(r, "  none of %d nodes ran on the reference device", nodes);
+    print_optimisers(r, row);
     LM_TRY(print_kernels(e, r, row->plan));
     if (r->o->nodes) print_nodes(r, row->plan);
     return r->o->trace_plan ? print_plan(e, r, row->plan) : LM_OK;
@@ -170,7 +198,9 @@ static lm_status measure_peak(lm_error *e, report *r) {
 
 static lm_status bench_one(lm_error *e, report *r, const bench_kind *kind) {
     bench_row row;
-    lm_status status = bench_row_run(e, r->c, kind, r->o->repeat, &row);
+    bench_kind wanted = *kind;
+    if (r->o->batch && kind->train && !kind->video) wanted.clips = r->o->batch;
+    lm_status status = bench_row_run(e, r->c, &wanted, r->o->repeat, &row);
     if (status == LM_OK) status = measure_peak(e, r);
     if (status == LM_OK) status = print_row(e, r, &row);
     bench_row_free(&row);
@@ -199,6 +229,8 @@ static lm_status bench(lm_error *e, report *r) {
     LM_TRY(api_device(e, r->c));
     if (r->o->repeat < 1 || r->o->repeat > 1000)
         return lm_fail(e, LM_USAGE, "%d repeats; 1 to 1000 are possible", r->o->repeat);
+    if (r->o->batch < 0 || r->o->batch > BENCH_CLIPS)
+        return lm_fail(e, LM_USAGE, "a batch of %d; 1 to %d are possible", r->o->batch, BENCH_CLIPS);
     LM_TRY(find_rows(e, r->o->rows ? r->o->rows : "forward,image,video", kinds, &count));
     LM_TRY(measure_peak(e, r));
     if (!r->o->json)
