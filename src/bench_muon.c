@@ -12,20 +12,28 @@ typedef struct matrix_list {
     int count;
 } matrix_list;
 
+// The matrices of a parameter; pairs that are stored as one are taken apart, as training does by default.
+static void add_matrices(const bench_row *row, const lm_param_info *p, matrix_list *l) {
+    const int64_t parts = p->parts == 2 ? 2 : 1, count = lm_desc_count(&p->desc) / parts, rows = p->desc.dim[0] / parts;
+    for (int64_t i = 0; i < parts; i++) {
+        const int64_t at = p->offset + i * count, grad_at = p->grad_offset + i * count;
+        l->shapes[l->count] = (lm_matrix_shape){rows, count / rows};
+        l->matrices[l->count++] = (lm_muon_matrix){.w = row->weights + at,
+                                                   .m = row->moments + grad_at,
+                                                   .average = row->average + at,
+                                                   .g = row->grads + grad_at,
+                                                   .rate = 1e-5f};
+    }
+}
+
 static lm_status list_matrices(lm_error *e, const bench_row *row, matrix_list *l) {
     const int params = lm_graph_params(row->graph);
-    l->shapes = lm_alloc((size_t)params, sizeof *l->shapes);
-    l->matrices = lm_alloc((size_t)params, sizeof *l->matrices);
-    if (!l->shapes || !l->matrices) return lm_fail_memory(e, (double)params * sizeof *l->matrices, "the matrices");
+    l->shapes = lm_alloc(2 * (size_t)params, sizeof *l->shapes);
+    l->matrices = lm_alloc(2 * (size_t)params, sizeof *l->matrices);
+    if (!l->shapes || !l->matrices) return lm_fail_memory(e, 2.0 * params * sizeof *l->matrices, "the matrices");
     for (int i = 0; i < params; i++) {
         const lm_param_info *p = lm_graph_param(row->graph, i);
-        if (!p->trainable || !lm_unet_group_describe((lm_unet_group)p->group).muon) continue;
-        l->shapes[l->count] = (lm_matrix_shape){p->desc.dim[0], lm_desc_count(&p->desc) / p->desc.dim[0]};
-        l->matrices[l->count++] = (lm_muon_matrix){.w = row->weights + p->offset,
-                                                   .m = row->moments + p->grad_offset,
-                                                   .average = row->average + p->offset,
-                                                   .g = row->grads + p->grad_offset,
-                                                   .rate = 1e-5f};
+        if (p->trainable && lm_unet_group_describe((lm_unet_group)p->group).muon) add_matrices(row, p, l);
     }
     return LM_OK;
 }

@@ -63,9 +63,9 @@ static const struct key {
      "steps of Muon's iteration: 5 as published, 4 chosen to come as near in less time where it is computed in fp32, "
      "as "
      "these 4 always are"},
-    {"muon_parts", KEY_WHOLE, AT(muon_parts), 0, 2, 0, "",
-     "1: Muon takes pairs of matrices that are stored as one (scale and shift; the text's keys and values) one by one, "
-     "which costs less; 2: query, key and value as well"},
+    {"muon_parts", KEY_WHOLE, AT(muon_parts), 0, 2, 1, "",
+     "matrices stored as one that Muon takes one by one: 1 pairs (scale and shift; the text's keys and values), which "
+     "costs less, 2 query, key and value as well, 0 none"},
     {"groups", KEY_LIST, AT(groups), 0, 0, 0, "",
      "groups of parameters with an optimizer of their own: GROUP adamw, GROUP muon, or GROUP muon RATE"},
     {"clip", KEY_NUMBER, AT(clip), 1e-6, 1e9, 1, "", "bound of the gradient's norm"},
