@@ -37,9 +37,9 @@ bool dn_blocks_of(dn_md md, dn_blocks *out) {
     return true;
 }
 
-// oneDNN 2.6's convolution by block products on AMX, first of its list there, reads through a null pointer while it makes
-// code for small pictures, in programs built with AddressSanitizer. Why there alone isn't known, so the next one of the
-// list is taken in all.
+// oneDNN 2.6's convolution by block products on AMX, first of its list there, reads through a null pointer while it
+// makes code for small pictures, in programs built with AddressSanitizer. Why there alone isn't known, so the next one
+// of the list is taken in all.
 static bool is_unsafe(const_dnnl_primitive_desc_t pd) {
     const char *name = NULL;
     dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
