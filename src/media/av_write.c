@@ -14,8 +14,11 @@ typedef struct profile {
     const char *options, *muxer_options;
 } profile;
 
+// cpu-independent: without it x264's AVX-512 code reads memory that nothing was written to where a clip is narrow, and
+// processors differ in the last bits.
 static const profile profiles[] = {
-    [LM_AV_MP4] = {"mp4", "libx264", AV_PIX_FMT_YUV420P, "preset=medium:crf=16", "movflags=+faststart"},
+    [LM_AV_MP4] = {"mp4", "libx264", AV_PIX_FMT_YUV420P, "preset=medium:crf=16:x264-params=cpu-independent=1",
+                   "movflags=+faststart"},
     [LM_AV_WEBM] = {"webm", "libvpx-vp9", AV_PIX_FMT_YUV420P, "crf=16:deadline=good:cpu-used=3", ""},
     [LM_AV_GIF] = {"gif", "gif", AV_PIX_FMT_PAL8, "", "loop=0"},
     [LM_AV_PNG] = {"image2pipe", "png", AV_PIX_FMT_RGB24, "pred=mixed", ""},

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -136,6 +137,15 @@ static void gif_keeps_half_of_alpha(void **state) {
     lm_clip_free(&c);
 }
 
+// Whatever was in memory before: where the C library can be told to, new memory is filled with this.
+static void fill_new_memory(int byte) {
+#ifdef M_PERTURB
+    mallopt(M_PERTURB, byte);
+#else
+    (void)byte;
+#endif
+}
+
 static void same_frames_give_same_bytes(void **state) {
     (void)state;
     const char *pairs[][2] = {{"1.mp4", "2.mp4"},   {"1.webm", "2.webm"}, {"1.gif", "2.gif"},
@@ -145,11 +155,13 @@ static void same_frames_give_same_bytes(void **state) {
         size_t sizes_found[2];
         uint8_t *bytes[2];
         for (int k = 0; k < 2; k++) {
+            fill_new_memory(k ? 37 : 200);
             write_clip(pairs[i][k], &c, recipe);
+            fill_new_memory(0);
             bytes[k] = load_bytes(pairs[i][k], &sizes_found[k]);
         }
-        assert_int_equal(sizes_found[0], sizes_found[1]);
-        assert_memory_equal(bytes[0], bytes[1], sizes_found[0]);
+        if (sizes_found[0] != sizes_found[1] || memcmp(bytes[0], bytes[1], sizes_found[0]))
+            fail_msg("%s and %s differ", pairs[i][0], pairs[i][1]);
         lm_free(bytes[0]);
         lm_free(bytes[1]);
     }
