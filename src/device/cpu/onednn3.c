@@ -58,6 +58,33 @@ bool dn_blocks_of(dn_md md, dn_blocks *out) {
     return dnnl_memory_desc_get_size(md) <= elements * lm_dtype_size(out->type);
 }
 
+// A single row or column whose elements lie apart.
+static bool has_gaps(dn_md md) {
+    dnnl_dims_t size, stride;
+    if (!query_dims(md, dnnl_query_dims, 2, size) || !query_dims(md, dnnl_query_strides, 2, stride)) return true;
+    return (size[0] == 1 && size[1] > 1 && stride[1] != 1) || (size[1] == 1 && size[0] > 1 && stride[0] != 1);
+}
+
+static bool is_plain_loop(const_dnnl_primitive_desc_t pd) {
+    const char *name = NULL;
+    dnnl_status_t status = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, (void *)&name);
+    return status == dnnl_success && name && strncmp(name, "ref", 3) == 0;
+}
+
+// oneDNN 3.7's fast products take the elements of a row or column with gaps for neighbours: those are left to its plain
+// loops.
+static dnnl_status_t describe_matmul(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
+                                     dnnl_primitive_desc_t *out) {
+    const dn_md x = op->x.md, w = op->weights.md, y = op->y.md, bias = op->has_bias ? op->bias.md : NULL;
+    dnnl_status_t status = dnnl_matmul_primitive_desc_create(out, engine, x, w, bias, y, attr);
+    if (status != dnnl_success || !(has_gaps(x) || has_gaps(w) || has_gaps(y))) return status;
+    while (status == dnnl_success && !is_plain_loop(*out)) status = dnnl_primitive_desc_next_impl(*out);
+    if (status == dnnl_success) return status;
+    dnnl_primitive_desc_destroy(*out);
+    *out = NULL;
+    return status == dnnl_last_impl_reached ? dnnl_unimplemented : status;
+}
+
 dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
                                   const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
     const dn_md x = op->x.md, w = op->weights.md, y = op->y.md, bias = op->has_bias ? op->bias.md : NULL;
@@ -76,7 +103,7 @@ dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_d
         return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, direct, x, w, bias, y, op->stride,
                                                                        dense, op->low, op->high, hint, attr);
     case DN_MATMUL:
-        return dnnl_matmul_primitive_desc_create(out, engine, x, w, bias, y, attr);
+        return describe_matmul(engine, op, attr, out);
     }
     return dnnl_invalid_arguments;
 }
