@@ -166,11 +166,46 @@ static void test_processors(void **state) {
     assert_int_equal(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
+static float product(float a, float b) { // at run time
+    volatile float x = a, y = b;
+    return x * y;
+}
+
+static lm_status multiply_piece(lm_error *e, void *context, int64_t piece, int thread) {
+    float *out = context;
+    (void)e, (void)thread;
+    out[2 * piece] = product(1e-20f, 1e-20f);       // a subnormal result
+    out[2 * piece + 1] = product(0x1p-130f, 1e30f); // a subnormal operand
+    return LM_OK;
+}
+
+static void test_subnormals(void **state) {
+    (void)state;
+#if defined(__x86_64__) || defined(__aarch64__)
+    enum { PRODUCTS = 64 };
+    for (int threads = 1; threads <= 3; threads++) {
+        lm_error e;
+        lm_pool *pool;
+        float out[2 * PRODUCTS];
+        assert_int_equal(lm_pool_create(&e, threads, &pool), LM_OK);
+        for (int pieces = 1; pieces <= PRODUCTS; pieces += PRODUCTS - 1) {
+            for (int i = 0; i < 2 * PRODUCTS; i++) out[i] = 1;
+            assert_int_equal(lm_pool_run(&e, pool, pieces, multiply_piece, out), LM_OK);
+            for (int i = 0; i < 2 * pieces; i++) assert_true(out[i] == 0);
+            assert_true(product(1e-20f, 1e-20f) > 0); // the caller's own arithmetic is as before
+        }
+        lm_pool_free(&pool);
+    }
+#else
+    skip();
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_piece_once), cmocka_unit_test(test_many_runs),
         cmocka_unit_test(test_several_pools),    cmocka_unit_test(test_first_failure),
-        cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_processors),       cmocka_unit_test(test_subnormals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
