@@ -8,10 +8,10 @@
 
 #include <string.h>
 
-// Indices of a split's sprites, all and those of more than one frame.
+// Indices of a split's sprites: all, those of more than one frame, and one a subject.
 typedef struct part {
-    int *all, *animated;
-    int count, animated_count;
+    int *all, *animated, *subjects; // subjects: the first sprite of each
+    int count, animated_count, subject_count;
 } part;
 
 struct lm_dataset {
@@ -20,13 +20,26 @@ struct lm_dataset {
     int size;
 };
 
+// Stills come before clips of the same subject, as far as there are any.
+static void find_subjects(const lm_dataset *d, part *p) {
+    for (int stills = 1; stills >= 0; stills--)
+        for (int i = 0; i < p->count; i++) {
+            const lm_sprite *s = &d->sprites.items[p->all[i]];
+            bool known = (s->frames == 1) != stills;
+            for (int k = 0; k < p->subject_count && !known; k++)
+                known = !strcmp(d->sprites.items[p->subjects[k]].subject, s->subject);
+            if (!known) p->subjects[p->subject_count++] = p->all[i];
+        }
+}
+
 static lm_status split_sprites(lm_error *e, lm_dataset *d, int split_from) {
     for (int split = 0; split < 2; split++) {
         part *p = &d->parts[split];
         p->all = lm_alloc((size_t)d->sprites.count, sizeof *p->all);
         p->animated = lm_alloc((size_t)d->sprites.count, sizeof *p->animated);
-        if (!p->all || !p->animated)
-            return lm_fail_memory(e, 2.0 * d->sprites.count * sizeof *p->all, "the splits of the training data");
+        p->subjects = lm_alloc((size_t)d->sprites.count, sizeof *p->subjects);
+        if (!p->all || !p->animated || !p->subjects)
+            return lm_fail_memory(e, 3.0 * d->sprites.count * sizeof *p->all, "the splits of the training data");
     }
     for (int i = 0; i < d->sprites.count; i++) {
         const lm_sprite *s = &d->sprites.items[i];
@@ -35,6 +48,7 @@ static lm_status split_sprites(lm_error *e, lm_dataset *d, int split_from) {
         p->all[p->count++] = i;
         if (s->frames > 1) p->animated[p->animated_count++] = i;
     }
+    for (int split = 0; split < 2; split++) find_subjects(d, &d->parts[split]);
     return LM_OK;
 }
 
@@ -97,6 +111,7 @@ void lm_dataset_free(lm_dataset **d) {
     for (int split = 0; split < 2; split++) {
         lm_free((*d)->parts[split].all);
         lm_free((*d)->parts[split].animated);
+        lm_free((*d)->parts[split].subjects);
     }
     lm_free(*d);
     *d = NULL;
@@ -226,6 +241,42 @@ lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_opti
                          : lm_fail_memory(e, (double)floats * sizeof *scratch, "drawing a training batch");
         lm_free(scratch);
     }
+    if (status != LM_OK) lm_batch_free(out);
+    return status;
+}
+
+int lm_dataset_subjects(const lm_dataset *d, lm_split split) {
+    return d->parts[split].subject_count;
+}
+
+static const lm_sprite *fixed_sprite(const lm_dataset *d, const lm_fixed_options *o, int clip) {
+    const part *p = &d->parts[o->split];
+    return &d->sprites.items[p->subjects[(int64_t)clip * p->subject_count / o->subjects]];
+}
+
+static char *fixed_caption(const lm_dataset *d, const lm_fixed_options *o, int clip, int motion) {
+    const lm_sprite *s = fixed_sprite(d, o, clip);
+    if (o->wording == LM_WORDING_SHUFFLED) s = fixed_sprite(d, o, (clip + o->subjects / 2) % o->subjects);
+    const char *words = s->captions[o->wording == LM_WORDING_REWORDED && s->caption_count > 1];
+    return lm_format("%s%s%s", words, motion ? ", " : "", lm_motion_names[motion]);
+}
+
+lm_status lm_dataset_fixed(lm_error *e, const lm_dataset *d, const lm_fixed_options *o, lm_batch *out) {
+    lm_batch_options shape = {.clips = o->clips, .frames = o->frames, .condition = o->condition};
+    lm_status status = alloc_batch(e, d, &shape, out);
+    float *scratch = lm_alloc(lm_scene_scratch(d->sprites.items[0].size), sizeof *scratch);
+    if (status == LM_OK && !scratch) status = lm_fail_memory(e, 1e5, "drawing fixed clips");
+    int64_t pixels = (int64_t)out->frames * out->size * out->size;
+    if (status == LM_OK && o->condition)
+        memset(out->cond, 0, (size_t)(pixels * out->clips * out->cond_channels) * sizeof(float));
+    for (int i = 0; i < o->clips && status == LM_OK; i++) {
+        int clip = o->first + i < o->subjects ? o->first + i : o->subjects - 1;
+        lm_scene s = {.sprite = fixed_sprite(d, o, clip), .motion = o->moved ? 1 + clip % (LM_MOTIONS - 1) : 0};
+        lm_scene_render(&s, o->frames, out->size, scratch, out->x0 + i * pixels * 3);
+        out->captions[i] = fixed_caption(d, o, clip, s.motion);
+        if (!out->captions[i]) status = lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
+    }
+    lm_free(scratch);
     if (status != LM_OK) lm_batch_free(out);
     return status;
 }

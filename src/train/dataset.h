@@ -23,6 +23,13 @@ typedef enum lm_split { LM_SPLIT_TRAIN, LM_SPLIT_VALIDATION } lm_split; // one s
 int lm_dataset_count(const lm_dataset *d, lm_split split);
 int lm_dataset_animated(const lm_dataset *d, lm_split split);
 
+typedef enum lm_wording {
+    LM_WORDING_RIGHT,    // the subject's caption
+    LM_WORDING_REWORDED, // its first paraphrase, where it has one
+    LM_WORDING_SHUFFLED, // another subject's caption
+    LM_WORDINGS,
+} lm_wording;
+
 typedef struct lm_batch_options {
     lm_split split;
     int clips, frames;           // frames 1: the image stage
@@ -52,3 +59,16 @@ typedef struct lm_batch {
 // A pure function of (dataset, options, step): the same whatever came before it and whichever thread calls it.
 lm_status lm_dataset_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, lm_batch *out);
 void lm_batch_free(lm_batch *b);
+
+// Clips to measure by, the same whatever else is drawn: `subjects` of the split, spread evenly over them, each the
+// first sprite of its subject, from its first frame, on white; clip i moves by motion 1 + i % 12 where they are moved.
+// A batch holds clips first to first + clips - 1; past the last one it repeats that.
+typedef struct lm_fixed_options {
+    lm_split split;
+    int subjects; // at most lm_dataset_subjects
+    int first, clips, frames;
+    lm_wording wording;
+    bool moved, condition; // a condition gives nothing
+} lm_fixed_options;
+int lm_dataset_subjects(const lm_dataset *d, lm_split split); // different ones
+lm_status lm_dataset_fixed(lm_error *e, const lm_dataset *d, const lm_fixed_options *o, lm_batch *out);

@@ -1,4 +1,5 @@
-// metrics.csv: a row every log_every steps and at each validation.
+// The tables of a run: metrics.csv has a row every log_every steps and at each validation, explained.csv some every
+// explain_every steps.
 #include "train/trainer_internal.h"
 
 #include "base/files.h"
@@ -12,20 +13,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char header[] = "step,samples,seconds,loss,learning_rate,gradient_norm,validation_loss,skipped\n";
+static const char metrics_header[] = "step,samples,seconds,loss,learning_rate,gradient_norm,validation_loss,skipped\n";
+static const char explained_header[] = "step,samples,subjects,caption,time,explained,explained_8x8\n";
 
-lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r) {
-    char *path = trainer_path(t, "metrics.csv");
-    if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
+static lm_status append(lm_error *e, const lm_trainer *t, const char *name, const char *line) {
+    char *path = trainer_path(t, name);
+    if (!path) return lm_fail_memory(e, 1e3, name);
     FILE *f = fopen(path, "ae");
-    char validation[400] = "", line[1600]; // room for the longest numbers
-    if (r->validated && isfinite(r->validation))
-        lm_text_format(validation, sizeof validation, "%.6f", r->validation);
-    else if (r->validated)
-        strcpy(validation, "nan");
-    lm_text_format(line, sizeof line, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,%s,%lld\n", (long long)r->step,
-                   (long long)r->samples, r->seconds, r->loss, r->rate, r->grad_norm, validation,
-                   (long long)r->skipped);
     int n = -1;
     if (f) {
         n = fputs(line, f);
@@ -36,6 +30,25 @@ lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r)
     return s;
 }
 
+lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r) {
+    char validation[400] = "", line[1600]; // room for the longest numbers
+    if (r->validated && isfinite(r->validation))
+        lm_text_format(validation, sizeof validation, "%.6f", r->validation);
+    else if (r->validated)
+        strcpy(validation, "nan");
+    lm_text_format(line, sizeof line, "%lld,%lld,%.1f,%.6f,%.6g,%.4f,%s,%lld\n", (long long)r->step,
+                   (long long)r->samples, r->seconds, r->loss, r->rate, r->grad_norm, validation,
+                   (long long)r->skipped);
+    return append(e, t, "metrics.csv", line);
+}
+
+lm_status explained_append(lm_error *e, const lm_trainer *t, const explained_row *r) {
+    char line[1600];
+    lm_text_format(line, sizeof line, "%lld,%lld,%s,%s,%g,%.4f,%.4f\n", (long long)t->step,
+                   (long long)(t->step * t->cfg->batch), r->subjects, r->caption, r->time, r->full, r->pooled);
+    return append(e, t, "explained.csv", line);
+}
+
 // Length of the part to keep: rows up to the trainer's step, whole lines only.
 static size_t kept(const char *text, int64_t step) {
     const char *line = text, *end;
@@ -43,9 +56,9 @@ static size_t kept(const char *text, int64_t step) {
     return (size_t)(line - text);
 }
 
-lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
-    char *path = trainer_path(t, "metrics.csv");
-    if (!path) return lm_fail_memory(e, 1e3, "metrics.csv");
+static lm_status cut(lm_error *e, const lm_trainer *t, const char *name, const char *header) {
+    char *path = trainer_path(t, name);
+    if (!path) return lm_fail_memory(e, 1e3, name);
     uint8_t *bytes = NULL;
     size_t size = 0;
     lm_status s = LM_OK;
@@ -63,4 +76,9 @@ lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
     lm_free(bytes);
     lm_free(path);
     return s;
+}
+
+lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
+    LM_TRY(cut(e, t, "metrics.csv", metrics_header));
+    return t->cfg->explain_every ? cut(e, t, "explained.csv", explained_header) : LM_OK;
 }

@@ -90,6 +90,8 @@ static const struct key {
     {"validate_every", KEY_WHOLE, AT(validate_every), 0, 1e9, 500, "", "steps between validations; 0: none"},
     {"validation_clips", KEY_WHOLE, AT(validation_clips), 1, 1e6, 128, "",
      "fixed (clip, time, noise) triples of a validation, rounded up to whole batches"},
+    {"explain_every", KEY_WHOLE, AT(explain_every), 0, 1e9, 0, "",
+     "steps between measurements of the variance explained, into explained.csv; 0: none"},
     {"sample_every", KEY_WHOLE, AT(sample_every), 0, 1e9, 2000, "", "steps between sample sheets; 0: none"},
     {"sample_steps", KEY_WHOLE, AT(sample_steps), 1, 1000, 20, "", "sampling steps of a sheet"},
     {"sample_cfg_scale", KEY_NUMBER, AT(sample_cfg_scale), 0, 100, 4, "", "guidance of a sheet"},

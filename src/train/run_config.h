@@ -41,6 +41,7 @@ typedef struct lm_run_config {
     double checkpoint_minutes;
     int64_t checkpoint_steps; // 0: by the clock only
     int64_t log_every, validate_every, validation_clips;
+    int64_t explain_every;              // 0: explained variance isn't measured
     int64_t sample_every, sample_steps; // 0: no sample sheets
     double sample_cfg_scale;
     lm_run_list sample_prompts;

@@ -227,6 +227,8 @@ static lm_status report(lm_error *e, lm_trainer *t, metrics_row *row) {
     if (t->step > t->skipped) row->loss = t->loss_mean;
     if (validate) LM_TRY(validate_and_say(e, t, row));
     if (validate || last || every(t->step, c->log_every)) LM_TRY(metrics_append(e, t, row));
+    if (!trainer_is_ssr(t) && (every(t->step, c->explain_every) || (last && c->explain_every)))
+        LM_TRY(trainer_explain(e, t));
     if (!every(t->step, c->sample_every) && !(last && c->sample_every)) return LM_OK;
     return trainer_is_ssr(t) ? trainer_ssr_sheet(e, t) : trainer_sample_sheet(e, t);
 }

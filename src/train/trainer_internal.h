@@ -83,6 +83,10 @@ lm_status trainer_describe(lm_error *e, const lm_trainer *t);
 
 // Mean loss of the averaged weights over the fixed validation triples; there must be a validation subject.
 lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out);
+// Rows of explained.csv from the averaged weights: by split (training or left-out subjects), caption (right, reworded,
+// another's) and diffusion time, the share of x0's variance explained by its prediction: 1 - sum of squares of x0 - x0
+// predicted / that of x0 - the mean clip, at full size and pooled to 8x8. Not in the ssr stage.
+lm_status trainer_explain(lm_error *e, lm_trainer *t);
 // One row a prompt, from the averaged weights, into sample-STEP.png.
 lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t);
 // In the ssr stage: one row a validation clip, its middle frame as given, as made and as it is.
@@ -107,6 +111,11 @@ lm_status trainer_judge(lm_error *e, lm_trainer *t, const metrics_row *row, bool
 // At the run's last step: says how many were skipped; LM_FAILED when all were.
 lm_status trainer_judge_run(lm_error *e, const lm_trainer *t);
 
+typedef struct explained_row {
+    const char *subjects, *caption;
+    double time, full, pooled;
+} explained_row;
+lm_status explained_append(lm_error *e, const lm_trainer *t, const explained_row *row);
 lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *row);
-lm_status metrics_cut(lm_error *e,
-                      const lm_trainer *t); // drops rows past the trainer's step; makes the file when missing
+// Drops the tables' rows past the trainer's step; makes those that are missing.
+lm_status metrics_cut(lm_error *e, const lm_trainer *t);
