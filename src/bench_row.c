@@ -100,6 +100,7 @@ static lm_status write_inputs(lm_error *e, bench_row *row) {
     LM_TRY(write_input(e, row, row->net.x));
     LM_TRY(write_input(e, row, row->net.cond));
     LM_TRY(write_input(e, row, row->net.text));
+    LM_TRY(write_input(e, row, row->net.moment));
     if (k->train) LM_TRY(write_input(e, row, row->target));
     if (k->ssr) LM_TRY(lm_plan_write(e, row->plan, row->net.noise_level, t, (size_t)k->clips * sizeof *t));
     LM_TRY(lm_plan_write(e, row->plan, row->net.t, t, (size_t)k->clips * sizeof *t));

@@ -32,6 +32,7 @@ typedef struct generation {
     float *x, *unguided;      // the noisy clip; [window_count]
     float *window, *window_v; // of a ring: what the network sees and answers; of a long clip: the answer
     float *condition;         // [run_frames, run_height, run_width, 4], NULL when the network takes none
+    float *moments;           // [run_frames]
     float *frame_condition;   // [run_height, run_width, 4], where a part of the clip is given
     int condition_at;         // the frame for which the plan's condition begins; -1: it holds none yet
     int step;                 // of the sampler, from 0
@@ -69,10 +70,11 @@ static lm_status allocate(lm_error *e, generation *g) {
     bool parts = r->loop || r->windows.count > 1;
     if (r->loop) g->window = lm_alloc(window, sizeof(float));
     if (parts) g->window_v = lm_alloc(window, sizeof(float));
+    g->moments = lm_alloc((size_t)r->run_frames, sizeof(float));
     if (channels) g->condition = lm_alloc_zero(window / 3 * channels, sizeof(float));
     if (has_given(g)) g->frame_condition = lm_alloc((size_t)g->per_frame / 3 * 4, sizeof(float));
-    if (!g->x || !g->unguided || (r->loop && !g->window) || (parts && !g->window_v) || (channels && !g->condition) ||
-        (has_given(g) && !g->frame_condition))
+    if (!g->x || !g->unguided || !g->moments || (r->loop && !g->window) || (parts && !g->window_v) ||
+        (channels && !g->condition) || (has_given(g) && !g->frame_condition))
         return lm_fail_memory(e, (double)task_buffer_bytes(g->m, g->t), "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
         LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &g->preview.clip));
@@ -83,8 +85,8 @@ static lm_status allocate(lm_error *e, generation *g) {
 
 // All that sampling needs.
 static void free_buffers(generation *g) {
-    float **buffers[] = {&g->with.states, &g->without.states, &g->x,         &g->unguided,
-                         &g->window,      &g->window_v,       &g->condition, &g->frame_condition};
+    float **buffers[] = {&g->with.states, &g->without.states,  &g->x,      &g->unguided, &g->window, &g->window_v,
+                         &g->condition,   &g->frame_condition, &g->moments};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         lm_free(*buffers[i]);
         *buffers[i] = NULL;
@@ -118,10 +120,23 @@ static lm_status evaluate(lm_error *e, generation *g, const text_input *text, co
     return lm_plan_read(e, p, net->v, v, bytes);
 }
 
+// Where in the clip the frames of the window stand that begins at a frame.
+static lm_status give_moments(lm_error *e, generation *g, int first) {
+    const request *r = g->r;
+    const lm_unet *net = &g->m->plan.net;
+    if (net->moment.id < 0) return LM_OK;
+    for (int i = 0; i < r->run_frames; i++) {
+        int at = r->loop ? (first + i) % r->sample_frames : first + i;
+        g->moments[i] = r->frames > 1 ? fminf((float)at / (float)(r->frames - 1), 1) : LM_MOMENT_UNKNOWN;
+    }
+    return lm_plan_write(e, g->m->plan.plan, net->moment, g->moments, (size_t)r->run_frames * sizeof(float));
+}
+
 // v of a window of run_frames frames, x, that begins at a frame of the clip.
 static lm_status denoise_window(lm_error *e, generation *g, int first, const float *x, float t, float *v) {
     double scale = g->r->cfg_scale;
     LM_TRY(give_condition(e, g, first));
+    LM_TRY(give_moments(e, g, first));
     LM_TRY(evaluate(e, g, scale == 0 ? &g->without : &g->with, x, t, v));
     if (evaluations_per_step(g->r) == 1) return LM_OK;
     LM_TRY(evaluate(e, g, &g->without, x, t, g->unguided));

@@ -14,7 +14,8 @@ typedef enum lm_purpose {
     LM_FOR_CONDITION, // masks of the condition input
     LM_FOR_DROPOUT,   // captions left out
     LM_FOR_TEST,
-    LM_FOR_LOW, // super-resolution: the place cut out, and the low-resolution clip's noise and its level
+    LM_FOR_LOW,    // super-resolution: the place cut out, and the low-resolution clip's noise and its level
+    LM_FOR_MOMENT, // whether a still's moment is told
 } lm_purpose;
 
 // n standard normal numbers for one frame: the stream of (seed, purpose, clip, frame, step), element 0 onwards.

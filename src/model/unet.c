@@ -6,9 +6,10 @@
 typedef struct unet_context {
     lm_graph *g;
     const lm_unet_config *c;
-    lm_tensor embed;      // [B,D] after SiLU: time + pooled text (+ noise level)
-    lm_tensor text, mask; // [B,L,E], [B,L]
-    int64_t frames;       // T of the full clip
+    lm_tensor embed;                      // [B,D] after SiLU: time + pooled text (+ noise level)
+    lm_tensor image_embed[LM_MAX_LEVELS]; // the image layers': the same, or [B T,D] with each frame's moment
+    lm_tensor text, mask;                 // [B,L,E], [B,L]
+    int64_t frames;                       // T of the full clip
 } unet_context;
 
 // ---- layers: parameters by PyTorch's names and births ----
@@ -78,11 +79,12 @@ static int heads(const unet_context *u, int c) {
 
 // ---- the image model's blocks ----
 
-static lm_tensor res_block(const unet_context *u, lm_tensor x, int out) {
+static lm_tensor res_block(const unet_context *u, lm_tensor x, int level) {
+    const int out = u->c->channels[level];
     lm_graph *g = u->g;
     lm_tensor h =
         conv2d(g, LM_UNET_CONVOLUTIONS, "conv1", group_norm(u, "norm1", x, true), out, 3, 1, false, true, LM_NONE);
-    lm_tensor ss = linear(g, LM_UNET_CONDITIONS, "embed", u->embed, 2, out, false, LM_NONE);
+    lm_tensor ss = linear(g, LM_UNET_CONDITIONS, "embed", u->image_embed[level], 2, out, false, LM_NONE);
     h = norm(u, "norm2", h, u->c->groups, ss, true);
     bool same = lm_tensor_desc(g, x).dim[4] == out;
     lm_tensor skip = same ? x : conv2d(g, LM_UNET_PROJECTIONS, "skip", x, out, 1, 1, false, true, LM_NONE);
@@ -171,7 +173,7 @@ static lm_tensor temporal_up(lm_graph *g, lm_tensor x) {
 static lm_tensor level_block(const unet_context *u, lm_tensor x, int level, int j) {
     lm_graph *g = u->g;
     lm_scope_push(g, "res.%d", j);
-    x = res_block(u, x, u->c->channels[level]);
+    x = res_block(u, x, level);
     lm_scope_pop(g);
     if (!u->c->attention[level]) return x;
     lm_scope_push(g, "attn.%d", j);
@@ -220,14 +222,14 @@ static lm_tensor up_level(const unet_context *u, lm_tensor h, int i, skip_stack 
     return h;
 }
 
-// Two linear layers with SiLU between, of a scalar's Fourier features; + acc.
-static lm_tensor scalar_mlp(const unet_context *u, const char *name, lm_tensor scalar, lm_tensor acc) {
+// Two linear layers with SiLU between, of a scalar's Fourier features; + acc. scalar [N] -> [N,D]
+static lm_tensor scalar_mlp(const unet_context *u, const char *name, lm_tensor scalar, bool zero, lm_tensor acc) {
     lm_graph *g = u->g;
     const int width = u->c->embed_width;
     lm_scope_push(g, "%s", name);
     lm_tensor h =
         linear(g, LM_UNET_CONDITIONS, "0", lm_fourier(g, scalar, u->c->channels[0] * 4), 1, width, false, LM_NONE);
-    h = linear(g, LM_UNET_CONDITIONS, "2", lm_silu(g, h), 1, width, false, acc);
+    h = linear(g, LM_UNET_CONDITIONS, "2", lm_silu(g, h), 1, width, zero, acc);
     lm_scope_pop(g);
     return h;
 }
@@ -238,9 +240,30 @@ static lm_tensor embedding(const unet_context *u, const lm_unet *n) {
     lm_tensor pooled = norm(u, "0", lm_masked_mean(g, n->text, n->mask), 1, LM_NONE, false);
     lm_tensor e = linear(g, LM_UNET_CONDITIONS, "1", pooled, 1, u->c->embed_width, false, LM_NONE);
     lm_scope_pop(g);
-    e = scalar_mlp(u, "time_mlp", n->t, e);
-    if (u->c->noise_level_cond) e = scalar_mlp(u, "noise_mlp", n->noise_level, e);
-    return lm_silu(g, e);
+    e = scalar_mlp(u, "time_mlp", n->t, false, e);
+    return u->c->noise_level_cond ? scalar_mlp(u, "noise_mlp", n->noise_level, false, e) : e;
+}
+
+// e [B,D] with the moments [B,T] of a level's frames -> [B T / every,D] after SiLU. Halving time keeps every second
+// frame.
+static lm_tensor moment_embedding(const unet_context *u, lm_tensor e, lm_tensor moments, int64_t every) {
+    lm_graph *g = u->g;
+    const lm_desc d = lm_tensor_desc(g, moments);
+    const int64_t b = d.dim[0], t = d.dim[1] / every, width = u->c->embed_width;
+    if (every > 1) moments = lm_slice(g, lm_view(g, moments, b * t, every), 0, 1);
+    if (t > 1) e = lm_view(g, lm_upsample(g, lm_view(g, e, b, 1, 1, 1, width), (int)t, 1), b * t, width);
+    return lm_silu(g, scalar_mlp(u, "moment_mlp", lm_view(g, moments, b * t), true, e));
+}
+
+static void embed(unet_context *u, const lm_unet *n) {
+    const lm_unet_config *c = u->c;
+    lm_tensor e = embedding(u, n);
+    u->embed = lm_silu(u->g, e);
+    int64_t every = 1;
+    for (int i = 0; i < c->levels; i++) {
+        u->image_embed[i] = c->moment_cond ? moment_embedding(u, e, n->moment, every) : u->embed;
+        if (c->video && i + 1 < c->levels && c->temporal_down[i]) every *= 2;
+    }
 }
 
 static void make_inputs(lm_graph *g, const lm_unet_config *c, int64_t b, int64_t t, int64_t h, int64_t w,
@@ -252,11 +275,12 @@ static void make_inputs(lm_graph *g, const lm_unet_config *c, int64_t b, int64_t
     n->text = lm_input(g, "text", real, b, tokens, c->text_width);
     n->mask = lm_input(g, "mask", real, b, tokens);
     n->noise_level = c->noise_level_cond ? lm_input(g, "noise_level", real, b) : LM_NONE;
+    n->moment = c->moment_cond ? lm_input(g, "moment", real, b, t) : LM_NONE;
 }
 
 lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
                       int64_t width, int64_t tokens) {
-    lm_unet n = {LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE};
+    lm_unet n = {LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE, LM_NONE};
     int size = lm_unet_size_multiple(c), time = lm_unet_frame_multiple(c);
     if (height % size || width % size || frames % time || frames < 1 || (c->video && frames > c->max_frames)) {
         lm_graph_fail(g,
@@ -267,7 +291,7 @@ lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64
     make_inputs(g, c, clips, frames, height, width, tokens, &n);
     lm_dtype compute = lm_graph_compute(g);
     unet_context u = {.g = g, .c = c, .text = n.text, .mask = n.mask, .frames = frames};
-    u.embed = embedding(&u, &n);
+    embed(&u, &n);
 
     lm_tensor h = lm_cast(g, lm_space_to_depth(g, n.x, c->patch), compute);
     h = conv2d(g, LM_UNET_ENDS, "conv_in", h, c->channels[0], 3, 1, false, true, LM_NONE);
@@ -292,7 +316,7 @@ lm_unet_group_info lm_unet_group_describe(lm_unet_group group) {
         [LM_UNET_ENDS] = {"ends", "first and last layer", true, false},
         [LM_UNET_CONVOLUTIONS] = {"convolutions", "3x3 convolutions", true, true},
         [LM_UNET_ATTENTION] = {"attention", "matrices of attention", true, true},
-        [LM_UNET_CONDITIONS] = {"conditions", "matrices of time, noise level and pooled text", true, true},
+        [LM_UNET_CONDITIONS] = {"conditions", "matrices of time, moment, noise level and pooled text", true, true},
         [LM_UNET_PROJECTIONS] = {"projections", "1x1 convolutions", true, false},
         [LM_UNET_TEMPORAL] = {"temporal", "convolutions over time", true, false},
         [LM_UNET_POSITIONS] = {"positions", "positions of frames", false, false},
@@ -302,6 +326,10 @@ lm_unet_group_info lm_unet_group_describe(lm_unet_group group) {
 
 bool lm_unet_is_inflation(const char *name) {
     return strstr(name, "temporal") || !strncmp(name, "cond_in", 7);
+}
+
+bool lm_unet_is_moment(const char *name) {
+    return !strncmp(name, "moment_mlp", 10);
 }
 
 int lm_unet_size_multiple(const lm_unet_config *c) {

@@ -13,6 +13,7 @@ typedef struct lm_unet_config {
     bool attention[LM_MAX_LEVELS];
     int head_dim, groups, text_width, embed_width;
     bool noise_level_cond;
+    bool moment_cond;   // image layers are told where in the clip a frame stands
     int residual_scale; // super-resolution: what is diffused is this times the clip's difference to cond; else 0
     bool video, temporal_down[LM_MAX_LEVELS];
     int temporal_attention_blocks, max_frames;
@@ -31,13 +32,17 @@ lm_status lm_unet_config_check(lm_error *e, const lm_unet_config *c);
 int lm_unet_size_multiple(const lm_unet_config *c);
 int lm_unet_frame_multiple(const lm_unet_config *c);
 
+#define LM_MOMENT_UNKNOWN 2.0f // of a still
+
 typedef struct lm_unet {
     lm_tensor x;           // [B,T,H,W,in] F32: noisy clip in [-1,1] units
     lm_tensor cond;        // [B,T,H,W,cond] F32, or LM_NONE
     lm_tensor t;           // [B] F32: diffusion time in [0,1]
     lm_tensor text, mask;  // [B,L,E] F32 token states, [B,L] F32: 1 = real token
     lm_tensor noise_level; // [B] F32, or LM_NONE
-    lm_tensor v;           // [B,T,H,W,out] F32: v prediction, marked as an output
+    lm_tensor
+        moment;  // [B,T] F32: where each frame stands, from 0 (first) to 1 (last), or LM_MOMENT_UNKNOWN; or LM_NONE
+    lm_tensor v; // [B,T,H,W,out] F32: v prediction, marked as an output
 } lm_unet;
 lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
                       int64_t width, int64_t tokens);
@@ -64,3 +69,5 @@ lm_unet_group_info lm_unet_group_describe(lm_unet_group group);
 // A parameter that inflation adds (trained with the image weights frozen): name contains "temporal" or begins with
 // "cond_in".
 bool lm_unet_is_inflation(const char *name);
+// A parameter of the moments' embedding; born, it changes nothing. Its name begins with "moment_mlp".
+bool lm_unet_is_moment(const char *name);

@@ -70,6 +70,7 @@ static const struct field {
     FIELD(text_width, FIELD_INT, 1, 8192, ALWAYS),
     FIELD(embed_width, FIELD_INT, 1, 8192, ALWAYS),
     FIELD(noise_level_cond, FIELD_BOOL, 0, 1, ALWAYS),
+    FIELD(moment_cond, FIELD_BOOL, 0, 1, NEVER),     // models older than it have none
     FIELD(residual_scale, FIELD_INT, 0, 256, NEVER), // models older than it have none
     FIELD(video, FIELD_BOOL, 0, 1, ALWAYS),
     FIELD(temporal_down, FIELD_BOOLS, 0, 1, OF_VIDEO),
@@ -194,6 +195,8 @@ char *lm_unet_config_json(const lm_unet_config *c) {
     json_t *root = json_object();
     for (int i = 0; i < FIELDS; i++) {
         const unsigned char *from = (const unsigned char *)c + fields[i].at;
+        if (fields[i].at == offsetof(lm_unet_config, moment_cond) && !c->moment_cond)
+            continue; // as older programs want it
         json_t *v;
         if (fields[i].kind == FIELD_INT)
             v = json_integer(*(const int *)from);

@@ -205,7 +205,8 @@ static bool infer_norm(const lm_op *op, const lm_desc *in, lm_desc *out) {
     const lm_norm_attr *a = &op->attr.norm;
     if (in[0].rank < 1 || a->groups < 1 || c % a->groups || !is_vector(&in[1], c) || !is_vector(&in[2], c))
         return false;
-    if (in[3].rank && !is_matrix(&in[3], in[0].dim[0], 2 * c)) return false;
+    const int64_t clips = in[0].dim[0], frames = in[0].rank == 5 ? clips * in[0].dim[1] : clips;
+    if (in[3].rank && !is_matrix(&in[3], clips, 2 * c) && !is_matrix(&in[3], frames, 2 * c)) return false;
     out[0] = in[0];
     if (op->kind == LM_OP_NORM) return true;
     out[1] = lm_desc_make(param_type(in[0].type), 3, (int64_t[]){norm_units(&in[0]), 2, c});

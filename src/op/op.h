@@ -36,7 +36,7 @@ typedef enum lm_op_kind {
     LM_OP_NORM_GRAD, // x gamma beta [ss] dy [acc] -> dx sums[units,2,C]; sums over a unit's positions of dz and dz *
                      // xhat
     LM_OP_NORM_GRAD_AFFINE,    // sums [ss] -> dgamma dbeta
-    LM_OP_NORM_GRAD_SS,        // sums gamma beta -> dss[B,2C]
+    LM_OP_NORM_GRAD_SS,        // sums gamma beta -> dss, of ss's shape
     LM_OP_SILU,                // x -> y = x sigmoid(x)
     LM_OP_SILU_GRAD,           // x dy [acc] -> dx
     LM_OP_GELU,                // x -> y = x Phi(x), exact (erf)
@@ -71,7 +71,8 @@ typedef struct lm_conv_attr {
 } lm_conv_attr;
 
 // Normalisation over groups of channels within one unit: a frame of H*W positions when x has rank 5, a single row of C
-// otherwise (groups = 1 then makes it layer normalisation). With xhat the normalised x and per-clip scale and shift,
+// otherwise (groups = 1 then makes it layer normalisation). With xhat the normalised x and a scale and shift for each
+// clip, ss [B,2C], or each frame, ss [B T,2C],
 //     z = (xhat gamma + beta) (1 + ss[b, :C]) + ss[b, C:]        (without ss: z = xhat gamma + beta)
 //     y = silu ? z sigmoid(z) : z
 // (GroupNorm: Wu & He, arXiv 1803.08494; scale-shift: Nichol & Dhariwal, arXiv 2102.09672.) Variance is biased, as
@@ -118,7 +119,7 @@ typedef struct lm_op {
         } rows; // ADD_POSITION_GRAD_P: F; EMBEDDING_GRAD: V
         struct {
             int64_t clips;
-        } clips; // NORM_GRAD_SS: B; units / B frames follow each other
+        } clips; // NORM_GRAD_SS: rows of ss; units / rows frames follow each other
     } attr;
 } lm_op;
 

@@ -227,7 +227,8 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
     return s;
 }
 
-// In the video stage what init's file lacks must be the inflation's: it is born. In the stages image and style what the
+// In the video stage what init's file lacks must be the inflation's, in the image stage the moment's: it is born. In
+// the stages image and style what the
 // file has besides must be the inflation's: it is left out. In the ssr stage all must be there and nothing else.
 lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     char *path = lm_format("%s/model.safetensors", t->cfg->init);
@@ -237,10 +238,11 @@ lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
                                  : lm_fail_memory(e, 1e3, "the weights");
     for (int i = 0; i < t->params && s == LM_OK; i++) {
         if (filled[i]) continue;
-        if (trainer_is_video(t) && lm_unet_is_inflation(t->slots[i].name))
+        const char *name = t->slots[i].name;
+        if (trainer_is_video(t) ? lm_unet_is_inflation(name) : !trainer_is_ssr(t) && lm_unet_is_moment(name))
             lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
         else
-            s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, t->slots[i].name);
+            s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, name);
     }
     lm_free(filled);
     lm_free(path);

@@ -1,6 +1,7 @@
 #include "train/dataset.h"
 
 #include "base/memory.h"
+#include "model/unet.h"
 #include "train/captions.h"
 #include "train/conditions.h"
 #include "train/low_resolution.h"
@@ -127,11 +128,11 @@ int lm_dataset_animated(const lm_dataset *d, lm_split split) {
 
 typedef struct drawing {
     lm_scene scene;
-    bool says_motion;
+    bool says_motion, says_moment;
 } drawing;
 
 // The order of the draws is part of what a seed means.
-static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_stream *random) {
+static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_stream *random, lm_stream *moments) {
     const part *p = &d->parts[o->split];
     bool animated = o->frames > 1 && lm_stream_uniform(random) < 0.7 && p->animated_count > 0;
     int index =
@@ -144,16 +145,21 @@ static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_str
     if (!moved) s.offset = (int)lm_stream_below(random, s.sprite->frames);
     bool told_still =
         o->frames == 1 && moved && o->motion_caption_share > 0 && lm_stream_uniform(random) < o->motion_caption_share;
-    if (told_still) {
+    bool says_moment = o->frames > 1 || (o->moment_share > 0 && lm_stream_uniform(moments) < o->moment_share);
+    if (told_still && !says_moment) {
         double late = lm_stream_uniform(random);
         s.first = (int)(LM_MOMENTS * late * late);
     }
-    return (drawing){s, o->frames > 1 || told_still};
+    return (drawing){s, o->frames > 1 || told_still, says_moment};
 }
 
 static char *draw_caption(const lm_batch_options *o, const drawing *d, lm_stream *random, lm_stream *dropout) {
     if (lm_stream_uniform(dropout) < o->caption_dropout) return lm_strdup("");
     return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, random);
+}
+
+static void fill_moments(bool said, int first, int frames, float *out) {
+    for (int f = 0; f < frames; f++) out[f] = said ? (float)(first + f) / (LM_MOMENTS - 1) : LM_MOMENT_UNKNOWN;
 }
 
 static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_options *o, uint32_t step, float *scratch,
@@ -164,7 +170,9 @@ static lm_status fill_batch(lm_error *e, const lm_dataset *d, const lm_batch_opt
         lm_stream random = {.seed = o->seed, .purpose = LM_FOR_DATA, .item = item, .step = step};
         lm_stream dropout = {.seed = o->seed, .purpose = LM_FOR_DROPOUT, .item = item, .step = step};
         lm_stream masks = {.seed = o->seed, .purpose = LM_FOR_CONDITION, .item = item, .step = step};
-        drawing drawn = draw_scene(d, o, &random);
+        lm_stream moments = {.seed = o->seed, .purpose = LM_FOR_MOMENT, .item = item, .step = step};
+        drawing drawn = draw_scene(d, o, &random, &moments);
+        fill_moments(drawn.says_moment, drawn.scene.first, b->frames, b->moment + (size_t)i * (size_t)b->frames);
         b->captions[i] = draw_caption(o, &drawn, &random, &dropout);
         if (!b->captions[i]) return lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
         float *x0 = b->x0 + (size_t)i * pixels * 3, *cond = b->cond;
@@ -197,11 +205,11 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
     if (o->frames < 1 || o->frames > LM_MOMENTS)
         return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
     if (!is_share(o->motion_share) || !is_share(o->motion_caption_share) || !is_share(o->color_share) ||
-        !is_share(o->caption_dropout) || !is_share(o->condition_share))
+        !is_share(o->moment_share) || !is_share(o->caption_dropout) || !is_share(o->condition_share))
         return lm_fail(e, LM_USAGE,
-                       "motion_share %g, motion_caption_share %g, color_share %g, caption_dropout %g and "
-                       "condition_share %g must be from 0 to 1",
-                       o->motion_share, o->motion_caption_share, o->color_share, o->caption_dropout,
+                       "motion_share %g, motion_caption_share %g, moment_share %g, color_share %g, caption_dropout %g "
+                       "and condition_share %g must be from 0 to 1",
+                       o->motion_share, o->motion_caption_share, o->moment_share, o->color_share, o->caption_dropout,
                        o->condition_share);
     if (o->crop) {
         int side = d->sprites.items[0].size;
@@ -225,7 +233,8 @@ static lm_status alloc_batch(lm_error *e, const lm_dataset *d, const lm_batch_op
     if (b->cond_channels) b->cond = lm_alloc_aligned(pixels * (size_t)b->cond_channels * sizeof(float));
     if (o->crop) b->level = lm_alloc((size_t)b->clips, sizeof *b->level);
     b->captions = lm_alloc_zero((size_t)b->clips, sizeof *b->captions);
-    if (b->x0 && b->captions && (b->cond || !b->cond_channels) && (b->level || !o->crop)) return LM_OK;
+    b->moment = lm_alloc((size_t)b->clips * (size_t)b->frames, sizeof *b->moment);
+    if (b->x0 && b->captions && b->moment && (b->cond || !b->cond_channels) && (b->level || !o->crop)) return LM_OK;
     return lm_fail_memory(e, (double)pixels * (3 + b->cond_channels) * sizeof(float), "a training batch");
 }
 
@@ -273,6 +282,7 @@ lm_status lm_dataset_fixed(lm_error *e, const lm_dataset *d, const lm_fixed_opti
         int clip = o->first + i < o->subjects ? o->first + i : o->subjects - 1;
         lm_scene s = {.sprite = fixed_sprite(d, o, clip), .motion = o->moved ? 1 + clip % (LM_MOTIONS - 1) : 0};
         lm_scene_render(&s, o->frames, out->size, scratch, out->x0 + i * pixels * 3);
+        fill_moments(o->frames > 1, 0, o->frames, out->moment + (size_t)i * (size_t)o->frames);
         out->captions[i] = fixed_caption(d, o, clip, s.motion);
         if (!out->captions[i]) status = lm_fail_memory(e, LM_MAX_CAPTION, "a caption");
     }
@@ -287,5 +297,6 @@ void lm_batch_free(lm_batch *b) {
     lm_free(b->x0);
     lm_free(b->cond);
     lm_free(b->level);
+    lm_free(b->moment);
     *b = (lm_batch){0};
 }

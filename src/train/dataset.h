@@ -36,6 +36,7 @@ typedef struct lm_batch_options {
     double motion_share;         // share of pictures moved or scaled
     double motion_caption_share; // frames 1: share of those whose caption names the motion; they show early moments
                                  // more often than late ones, so that a motion and its reverse differ in a still too
+    double moment_share;         // frames 1: share of those whose moment is told; moved ones then show all evenly
     double color_share;          // share on a coloured background
     double caption_dropout;      // share of captions left empty (classifier-free guidance)
     bool condition;              // make the 4-channel condition as well
@@ -53,6 +54,7 @@ typedef struct lm_batch {
     int cond_channels;       // 4, or 3 with a crop; 0: no condition
     float *x0;               // [clips,frames,size,size,3] in [-1,1]; with a crop a residual
     float *cond; // [clips,frames,size,size,cond_channels]: masked clip and mask (1 = given), or the noisy clip enlarged
+    float *moment;   // [clips,frames]: of each frame, from 0 to 1, or LM_MOMENT_UNKNOWN
     float *level;    // [clips] of the noise in cond, with a crop; else NULL
     char **captions; // [clips]
 } lm_batch;

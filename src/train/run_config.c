@@ -77,6 +77,9 @@ static const struct key {
      "share of sprites moved or scaled; begin a training with 0"},
     {"motion_caption_share", KEY_NUMBER, AT(motion_caption_share), 0, 1, 0, "",
      "image stage: share of the moved stills whose caption names the motion"},
+    {"moment_share", KEY_NUMBER, AT(moment_share), 0, 1, 0, "",
+     "image stage: share of the stills of which the network is told the moment within the clip; above 0 it gets an "
+     "input for that"},
     {"condition_share", KEY_NUMBER, AT(condition_share), 0, 1, 1, "",
      "video stage: share of clips for which a condition is drawn; the others are given nothing"},
     {"time_shift", KEY_NUMBER, AT(time_shift), 0.01, 100, 1, "",

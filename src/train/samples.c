@@ -6,6 +6,7 @@
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 #include "media/media.h"
+#include "train/augment.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -44,7 +45,8 @@ typedef struct sheet {
     train_network n;
     float *text[2], *mask[2]; // prompt and ""
     float *other;             // the unconditional prediction
-    int64_t count;            // floats of a clip
+    float moments[LM_MOMENTS];
+    int64_t count; // floats of a clip
 } sheet;
 
 static lm_status predict(lm_error *e, sheet *s, int which, float *v) {
@@ -60,6 +62,12 @@ static lm_status denoise(lm_error *e, void *user, const float *x, double time, f
     float t32 = (float)time;
     LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.x, x, (size_t)s->count * sizeof(float)));
     LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.t, &t32, sizeof t32));
+    if (s->n.io.moment.id >= 0) {
+        int frames = s->t->batch.frames;
+        for (int f = 0; f < frames; f++)
+            s->moments[f] = frames > 1 ? (float)f / (float)(frames - 1) : LM_MOMENT_UNKNOWN;
+        LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.moment, s->moments, (size_t)frames * sizeof(float)));
+    }
     LM_TRY(predict(e, s, 0, v));
     LM_TRY(predict(e, s, 1, s->other));
     lm_guide(v, s->other, s->count, (float)s->t->cfg->sample_cfg_scale);

@@ -73,6 +73,8 @@ lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_tr
                              pixels * (size_t)b->data.cond_channels * sizeof(float)));
     if (n->io.noise_level.id >= 0)
         LM_TRY(lm_plan_write(e, n->plan, n->io.noise_level, b->data.level, clips * sizeof(float)));
+    if (n->io.moment.id >= 0)
+        LM_TRY(lm_plan_write(e, n->plan, n->io.moment, b->data.moment, clips * (size_t)b->data.frames * sizeof(float)));
     if (n->target.id < 0) return LM_OK;
     return lm_plan_write(e, n->plan, n->target, b->v, pixels * 3 * sizeof(float));
 }

@@ -51,6 +51,7 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         t->net.video = false;
         t->net.cond_channels = 0;
     }
+    if (!strcmp(c->stage, "image") && c->moment_share > 0) t->net.moment_cond = true;
     if (trainer_is_video(t) && !t->net.video) { // inflate
         t->net.video = true;
         t->net.cond_channels = 4;
@@ -76,6 +77,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .frames = trainer_is_video(t) || trainer_is_ssr(t) ? (int)c->frames : 1,
                                   .motion_share = c->motion_share,
                                   .motion_caption_share = c->motion_caption_share,
+                                  .moment_share = c->moment_share,
                                   .condition_share = c->condition_share,
                                   .time_shift = c->time_shift,
                                   .color_share = c->color_share,

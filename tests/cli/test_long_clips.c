@@ -1,11 +1,13 @@
 // Clips longer than the network's 80 frames, and generation that ends with super-resolution; on a tiny model.
 #include "cli/run_command.h"
+#include "cli/tiny_model.h"
 #include "cli/tiny_pair.h"
 
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
 #include "upscale.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,23 +47,27 @@ static size_t bytes_of(const lumiere_clip *c) {
 enum { WINDOW = 80, FRAME = 8 * 8 * 3 };
 
 typedef struct windows {
+    const lumiere_model *m;
     int frames, stride;
+    int asked; // frames of the clip, over which the moments run
 } windows;
 
 // The mean over the windows' predictions, frame by frame; the plan is that of the run before, whose text and condition
 // it still holds.
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const windows *w = user;
-    const video_plan *p = &pair.small->plan;
+    const video_plan *p = &w->m->plan;
     static float part[WINDOW * FRAME];
     static int cover[640];
-    float time = (float)t;
+    float time = (float)t, moments[WINDOW];
     memset(v, 0, (size_t)w->frames * FRAME * sizeof *v);
     memset(cover, 0, sizeof cover);
     for (int start = 0;; start += w->stride) {
         if (start > w->frames - WINDOW) start = w->frames - WINDOW;
         LM_TRY(lm_plan_write(e, p->plan, p->net.x, x + start * FRAME, sizeof part));
         LM_TRY(lm_plan_write(e, p->plan, p->net.t, &time, sizeof time));
+        for (int f = 0; f < WINDOW; f++) moments[f] = fminf((float)(start + f) / (float)(w->asked - 1), 1);
+        if (w->m->config.moment_cond) LM_TRY(lm_plan_write(e, p->plan, p->net.moment, moments, sizeof moments));
         LM_TRY(lm_plan_run(e, p->plan));
         LM_TRY(lm_plan_read(e, p->plan, p->net.v, part, sizeof part));
         for (int i = 0; i < WINDOW * FRAME; i++) v[start * FRAME + i] += part[i];
@@ -72,7 +78,7 @@ static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double
     return LM_OK;
 }
 
-static void check_long(int frames, int overlap) {
+static void check_long(lumiere_model *m, int frames, int overlap) {
     const lumiere_generate_options o = {.prompt = "a bee",
                                         .seed = 3,
                                         .frames = frames,
@@ -81,9 +87,10 @@ static void check_long(int frames, int overlap) {
                                         .sampler = LUMIERE_DDIM,
                                         .overlap = overlap,
                                         .overlap_set = true};
-    lumiere_clip *clip = generate(pair.small, &o);
+    lumiere_clip *clip = generate(m, &o);
     assert_int_equal(lumiere_clip_frames(clip), frames);
-    windows w = {(frames + 1) / 2 * 2, WINDOW - overlap}; // computed in pairs: the tiny network halves time once
+    windows w = {m, (frames + 1) / 2 * 2, WINDOW - overlap,
+                 frames}; // computed in pairs: the tiny network halves time once
     float *x = malloc((size_t)w.frames * FRAME * sizeof *x);
     lm_noise_fill(x, w.frames, FRAME, 3, 0, 0);
     const lm_sampler s = {
@@ -102,9 +109,22 @@ static void check_long(int frames, int overlap) {
 
 static void long_clips_are_means_of_windows(void **state) {
     (void)state;
-    check_long(81, 16);
-    check_long(150, 40);
-    check_long(170, 0);
+    check_long(pair.small, 81, 16);
+    check_long(pair.small, 150, 40);
+    check_long(pair.small, 170, 0);
+}
+
+// A network that is told moments: the clip's first frame is at 0 and its last at 1, whatever the window.
+static void frames_are_told_their_moments(void **state) {
+    (void)state;
+    char folder[300];
+    lumiere_model *m;
+    snprintf(folder, sizeof folder, "%s/told", pair.work);
+    tiny_model_make_told(folder);
+    if (lumiere_model_open(pair.context, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
+    check_long(m, 80, 0);
+    check_long(m, 97, 16);
+    lumiere_model_free(&m);
 }
 
 static void the_longest_clip_is_640_frames(void **state) {
@@ -263,13 +283,10 @@ static void commands_repeat_themselves(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_clips_are_means_of_windows),
-        cmocka_unit_test(the_longest_clip_is_640_frames),
-        cmocka_unit_test(estimates_count_the_windows),
-        cmocka_unit_test(wrong_lengths_are_refused),
-        cmocka_unit_test(generation_ends_at_four_times_the_size),
-        cmocka_unit_test(tasks_are_enlarged_when_asked),
-        cmocka_unit_test(progress_goes_through_both_networks),
+        cmocka_unit_test(long_clips_are_means_of_windows), cmocka_unit_test(frames_are_told_their_moments),
+        cmocka_unit_test(the_longest_clip_is_640_frames),  cmocka_unit_test(estimates_count_the_windows),
+        cmocka_unit_test(wrong_lengths_are_refused),       cmocka_unit_test(generation_ends_at_four_times_the_size),
+        cmocka_unit_test(tasks_are_enlarged_when_asked),   cmocka_unit_test(progress_goes_through_both_networks),
         cmocka_unit_test(commands_repeat_themselves),
     };
     return cmocka_run_group_tests(tests, make, clean);

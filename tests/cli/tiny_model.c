@@ -194,14 +194,24 @@ void tiny_model_name_style(const char *folder, const char *name, const char *fil
     json_decref(json);
 }
 
-void tiny_model_make(const char *folder) {
+static void make_model(const char *folder, lm_unet_config base) {
     char part[512];
     assert_int_equal(mkdir(folder, 0777), 0);
     write_text(folder, "model.json", MODEL_JSON("\"text\":\"text\",\"base\":\"base\""));
     snprintf(part, sizeof part, "%s/text", folder);
     make_text_part(part);
     snprintf(part, sizeof part, "%s/base", folder);
-    make_network_part(part, tiny_config());
+    make_network_part(part, base);
+}
+
+void tiny_model_make(const char *folder) {
+    make_model(folder, tiny_config());
+}
+
+void tiny_model_make_told(const char *folder) {
+    lm_unet_config c = tiny_config();
+    c.moment_cond = true;
+    make_model(folder, c);
 }
 
 char *temporary_make(void) {

@@ -3,6 +3,8 @@
 
 // Makes folder (which must not exist) and everything in it; fails the test when that is not possible.
 void tiny_model_make(const char *folder);
+// The same with a network that is told each frame's moment.
+void tiny_model_make_told(const char *folder);
 // Adds a super-resolution network to it.
 void tiny_model_add_ssr(const char *folder);
 // Writes a style file that fits it, called "wild": every image layer changed by noise, of low rank where that is less.

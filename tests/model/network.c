@@ -131,6 +131,7 @@ void network_write_formula(network *n, network_shape s) {
     write_by_name(n, n->u.t, "t", true);
     write_by_name(n, n->u.text, "text", false);
     write_by_name(n, n->u.noise_level, "noise_level", true);
+    write_by_name(n, n->u.moment, "moment", true);
     write_by_name(n, n->target, "target", false);
     double *mask = malloc((size_t)(s.clips * s.tokens) * sizeof *mask);
     assert_non_null(mask);

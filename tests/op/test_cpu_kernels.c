@@ -109,10 +109,19 @@ static void test_large_shapes(void **state) {
     const lm_desc qkv = lm_desc_make(LM_F32, 5, (int64_t[]){2, 2, 9, 16, 120});
     const lm_desc y = lm_desc_make(LM_F32, 5, (int64_t[]){2, 2, 9, 16, 40});
     const lm_desc row = lm_desc_make(LM_F32, 1, (int64_t[]){24});
+    const lm_desc frames = lm_desc_make(LM_F32, 2, (int64_t[]){3, 48}); // scale and shift
     const lm_desc text = lm_desc_make(LM_F32, 3, (int64_t[]){2, 7, 80});
     const lm_desc mask = lm_desc_make(LM_F32, 2, (int64_t[]){2, 7});
     const op_case cases[] = {
         {{LM_OP_NORM, .attr.norm = {8, 1e-5f, true}}, 1, 1, "app", {0}, {clip, row, row}, "norm"},
+        {{LM_OP_NORM, .attr.norm = {8, 1e-5f, true}}, 6, 1, "appp", {0}, {clip, row, row, frames}, "norm of frames"},
+        {{LM_OP_NORM_GRAD, .attr.norm = {8, 1e-5f, true}},
+         7,
+         3,
+         "appp\0a",
+         {0},
+         {clip, row, row, frames, clip},
+         "norm_grad of frames"},
         {{LM_OP_NORM_GRAD, .attr.norm = {8, 1e-5f, true}},
          2,
          3,

@@ -71,6 +71,10 @@ static lm_tensor norm_ss(builder *b) {
 static lm_tensor norm_ss_silu(builder *b) {
     return norm_with(b, true, true);
 }
+static lm_tensor norm_frame_ss(builder *b) { // a scale and shift for each frame
+    lm_tensor x = LEAF("x", 2, 3, 2, 3, 8);
+    return lm_norm(b->g, x, PARAM("gamma", 8), PARAM("beta", 8), LEAF("ss", 6, 16), (lm_norm_attr){2, 1e-5f, true});
+}
 static lm_tensor norm_layer(builder *b) {
     lm_norm_attr attr = {1, 1e-5f, false};
     return lm_norm(b->g, LEAF("x", 2, 5, 7), PARAM("gamma", 7), PARAM("beta", 7), LM_NONE, attr);
@@ -304,6 +308,7 @@ int main(void) {
         CASE(norm_silu),
         CASE(norm_ss),
         CASE(norm_ss_silu),
+        CASE(norm_frame_ss),
         CASE(norm_layer),
         CASE(norm_residual),
         CASE(silu),

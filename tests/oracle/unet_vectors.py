@@ -1,8 +1,9 @@
 """Test vectors of whole U-Nets, computed by PyTorch in float64: tests/data/unet_cases.txt and unet_samples.bin.
 
 A line of unet_cases.txt: name, clips, frames, height, width, tokens, whether gradients follow, config.json on one line.
-Weights: weight(name, shape) below, every layer alive, those born zero too. Inputs x, cond, t, text, noise_level and the
-target of the loss are values(name_seed(name)) in the engine's layout [B,T,H,W,C]; t and noise_level moved to [0,1].
+Weights: weight(name, shape) below, every layer alive, those born zero too. Inputs x, cond, t, text, noise_level, moment and
+the target of the loss are values(name_seed(name)) in the engine's layout [B,T,H,W,C]; t, noise_level and moment moved
+to [0,1].
 Clip b has min(tokens, 3 + 2 b) real tokens. unet_samples.bin: for each case the record() of each frame of v, then, with
 gradients, that of the gradient of mean((v - target)^2) for each parameter in the order of their names.
 
@@ -32,6 +33,9 @@ CASES = [
     ("small-video", (1, 4, 8, 8, 9), True, dict(SMALL, video=True, cond_channels=4, max_frames=8)),
     ("small-super-resolution", (2, 5, 16, 32, 4), True, dict(SSR, channels=(8, 12, 16), groups=4, head_dim=8, text_width=16,
                                                              embed_width=24)),
+    ("moment-image", (3, 1, 8, 16, 6), True, dict(SMALL, moment_cond=True)),
+    ("moment-video", (2, 4, 8, 8, 5), True, dict(SMALL, moment_cond=True, video=True, cond_channels=4, max_frames=8)),
+    ("moment-odd-video", (2, 6, 12, 8, 5), True, dict(ODD, moment_cond=True)),
     ("default-image", (1, 1, 64, 64, 32), False, {}),
     ("default-video", (1, 80, 64, 64, 32), False, dict(video=True, cond_channels=4)),
     ("super-resolution", (1, 16, 64, 64, 32), False, SSR),
@@ -59,8 +63,8 @@ def tensor(name, *shape):
     return torch.from_numpy(values(name_seed(name), shape))
 
 
-def unit(name, n):
-    return (tensor(name, n) + 1) / 2
+def unit(name, *shape):
+    return (tensor(name, *shape) + 1) / 2
 
 
 def first(z):       # [B,T,H,W,C] to [B,C,T,H,W]
@@ -82,7 +86,7 @@ def inputs(cfg, b, t, h, w, tokens):
     return (first(tensor("x", b, t, h, w, cfg.in_channels)),
             first(tensor("cond", b, t, h, w, cfg.cond_channels)) if cfg.cond_channels else None,
             unit("t", b), tensor("text", b, tokens, cfg.text_width), mask,
-            unit("noise_level", b) if cfg.noise_level_cond else None)
+            unit("noise_level", b) if cfg.noise_level_cond else None, unit("moment", b, t) if cfg.moment_cond else None)
 
 
 def full_config(config):

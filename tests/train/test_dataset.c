@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "media/media.h"
+#include "model/unet.h"
 #include "train/augment.h"
 #include "train/dataset.h"
 #include "train/shards.h"
@@ -288,6 +289,66 @@ static void test_named_motions_of_stills(void **state) {
     lm_dataset_free(&d);
 }
 
+// Where a still's moment is told, its sprite is where the motion has it then, and all moments are shown evenly.
+static void test_moments_of_stills(void **state) {
+    (void)state;
+    enum { DRAWS = 6000, SIDE = 32 };
+    lm_dataset *d = open_shard(SIDE);
+    lm_batch_options o = {.split = LM_SPLIT_TRAIN,
+                          .clips = DRAWS,
+                          .frames = 1,
+                          .motion_share = 1,
+                          .motion_caption_share = 1,
+                          .moment_share = 0.8,
+                          .seed = 3};
+    lm_batch b = draw(d, &o, 0);
+    int told = 0, early = 0, moving = 0, where_told = 0;
+    for (int i = 0; i < DRAWS; i++) {
+        const float *x0 = b.x0 + i * SIDE * SIDE * 3;
+        if (b.moment[i] == LM_MOMENT_UNKNOWN) continue;
+        assert_true(b.moment[i] >= 0 && b.moment[i] <= 1);
+        told++;
+        early += b.moment[i] < 0.5f;
+        if (!strstr(b.captions[i], "from left to right") || fabsf(b.moment[i] - 0.5f) < 0.1f) continue;
+        double left = 0, right = 0;
+        for (int j = 0; j < SIDE * SIDE; j++)
+            *(j % SIDE < SIDE / 2 ? &left : &right) += 3 - (x0[3 * j] + x0[3 * j + 1] + x0[3 * j + 2]);
+        moving++;
+        where_told += (left > right) == (b.moment[i] < 0.5f);
+    }
+    check_share("moments told", told, DRAWS, 0.8);
+    check_share("early moments", early, told, 0.5);
+    assert_true(moving > 200);
+    assert_int_equal(where_told, moving);
+    lm_batch_free(&b);
+    o.moment_share = 0;
+    b = draw(d, &o, 0);
+    for (int i = 0; i < DRAWS; i++) assert_true(b.moment[i] == LM_MOMENT_UNKNOWN);
+    lm_batch_free(&b);
+    lm_dataset_free(&d);
+}
+
+// A clip's frames follow each other by 1/79.
+static void test_moments_of_clips(void **state) {
+    (void)state;
+    enum { FRAMES = 5 };
+    lm_dataset *d = open_shard(32);
+    lm_batch_options o = video_options(40, FRAMES);
+    lm_batch b = draw(d, &o, 0);
+    int late = 0;
+    for (int i = 0; i < 40; i++) {
+        late += b.moment[i * FRAMES] > 0.5f;
+        for (int f = 0; f < FRAMES; f++) {
+            float first = b.moment[i * FRAMES] * (LM_MOMENTS - 1);
+            assert_true(fabsf(first - roundf(first)) < 1e-4f && first >= 0 && first <= LM_MOMENTS - FRAMES);
+            assert_true(fabsf(b.moment[i * FRAMES + f] - (first + (float)f) / (LM_MOMENTS - 1)) < 1e-6f);
+        }
+    }
+    assert_true(late > 5 && late < 35);
+    lm_batch_free(&b);
+    lm_dataset_free(&d);
+}
+
 static void test_pictures_without_motion_are_centred(void **state) {
     (void)state;
     lm_dataset *d = open_shard(64);
@@ -486,6 +547,8 @@ int main(void) {
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_share_of_conditions),
         cmocka_unit_test(test_named_motions_of_stills),
+        cmocka_unit_test(test_moments_of_stills),
+        cmocka_unit_test(test_moments_of_clips),
         cmocka_unit_test(test_pictures_without_motion_are_centred),
         cmocka_unit_test(test_validation_split_is_that_of_the_specification),
         cmocka_unit_test(test_folder_of_pairs),

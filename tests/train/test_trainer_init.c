@@ -229,6 +229,53 @@ static void test_refused(void **state) {
     lm_free(data);
 }
 
+// Loss of the first row of metrics.csv.
+static double first_loss(const char *out) {
+    char *path = tiny_file(&run, out, "metrics.csv"), line[400];
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    assert_non_null(fgets(line, sizeof line, f));
+    fclose(f);
+    lm_free(path);
+    double loss;
+    assert_int_equal(sscanf(line, "%*d,%*d,%*f,%lf", &loss), 1);
+    return loss;
+}
+
+static double largest_of(const char *out, const char *name) {
+    lm_safetensors *f = tiny_tensors(&run, out, "checkpoint.safetensors");
+    const lm_stored *t = lm_safetensors_find(f, name);
+    if (!t) fail_msg("%s has no %s", out, name);
+    int64_t n;
+    float *data = floats_of(f, t, &n), most = 0;
+    for (int64_t i = 0; i < n; i++) most = fmaxf(most, fabsf(data[i]));
+    lm_free(data);
+    lm_safetensors_free(&f);
+    return (double)most;
+}
+
+// An image network gets the moments' input born so that nothing changes, learns by it, and takes it into the video
+// stage, where it is frozen.
+static void test_moments(void **state) {
+    (void)state;
+    char *init = lm_format("init=%s/image", run.folder), *told = lm_format("init=%s/told", run.folder);
+    watch w;
+    const char *const plain[] = {init, "motion_share=1", NULL};
+    const char *const with[] = {init, "motion_share=1", "motion_caption_share=0", "moment_share=0.5", NULL};
+    watched_train_whole(&run, "untold", plain, LM_F32, &w);
+    watched_train_whole(&run, "told", with, LM_F32, &w);
+    assert_true(first_loss("told") == first_loss("untold"));
+    assert_true(largest_of("told", "weights/moment_mlp.2.weight") > 0);
+    watched_train_whole(&run, "told-video", (const char *const[]){"stage=video", told, NULL}, LM_F32, &w);
+    assert_true(fabs(largest_of("told-video", "weights/moment_mlp.2.weight") -
+                     largest_of("told", "average/moment_mlp.2.weight")) < 1e-5);
+    watched_refuse(&run, "no-moments", (const char *const[]){"stage=video", init, "moment_share=2", NULL}, false,
+                   LM_USAGE, "moment_share");
+    lm_free(init);
+    lm_free(told);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_not_a_number),
@@ -237,6 +284,7 @@ int main(void) {
         cmocka_unit_test(test_wrong_init),
         cmocka_unit_test(test_wrong_shape),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_moments),
     };
     return cmocka_run_group_tests(tests, make, clean);
 }
