@@ -138,7 +138,8 @@ static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_str
     int index =
         animated ? p->animated[lm_stream_below(random, p->animated_count)] : p->all[lm_stream_below(random, p->count)];
     lm_scene s = {.sprite = &d->sprites.items[index]};
-    bool moved = lm_stream_uniform(random) < o->motion_share || (s.sprite->frames == 1 && o->frames > 1);
+    bool moved = lm_stream_uniform(random) < o->motion_share, lone = s.sprite->frames == 1 && o->frames > 1;
+    if (lone) moved = o->plain_share == 0 || lm_stream_uniform(random) >= o->plain_share;
     if (moved) s.motion = 1 + (int)lm_stream_below(random, LM_MOTIONS - 1);
     if (lm_stream_uniform(random) < o->color_share) s.color = 1 + (int)lm_stream_below(random, LM_COLORS - 1);
     s.first = (int)lm_stream_below(random, LM_MOMENTS - o->frames + 1);
@@ -155,7 +156,8 @@ static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_str
 
 static char *draw_caption(const lm_batch_options *o, const drawing *d, lm_stream *random, lm_stream *dropout) {
     if (lm_stream_uniform(dropout) < o->caption_dropout) return lm_strdup("");
-    return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, random);
+    return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, o->wording_share,
+                              random);
 }
 
 static void fill_moments(bool said, int first, int frames, float *out) {
@@ -205,12 +207,13 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
     if (o->frames < 1 || o->frames > LM_MOMENTS)
         return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
     if (!is_share(o->motion_share) || !is_share(o->motion_caption_share) || !is_share(o->color_share) ||
-        !is_share(o->moment_share) || !is_share(o->caption_dropout) || !is_share(o->condition_share))
+        !is_share(o->moment_share) || !is_share(o->wording_share) || !is_share(o->plain_share) ||
+        !is_share(o->caption_dropout) || !is_share(o->condition_share))
         return lm_fail(e, LM_USAGE,
-                       "motion_share %g, motion_caption_share %g, moment_share %g, color_share %g, caption_dropout %g "
-                       "and condition_share %g must be from 0 to 1",
-                       o->motion_share, o->motion_caption_share, o->moment_share, o->color_share, o->caption_dropout,
-                       o->condition_share);
+                       "motion_share %g, motion_caption_share %g, moment_share %g, wording_share %g, plain_share %g, "
+                       "color_share %g, caption_dropout %g and condition_share %g must be from 0 to 1",
+                       o->motion_share, o->motion_caption_share, o->moment_share, o->wording_share, o->plain_share,
+                       o->color_share, o->caption_dropout, o->condition_share);
     if (o->crop) {
         int side = d->sprites.items[0].size;
         if (o->crop < LM_CROP_STEP || o->crop % LM_CROP_STEP || o->crop > d->size)

@@ -38,6 +38,8 @@ typedef struct lm_batch_options {
                                  // more often than late ones, so that a motion and its reverse differ in a still too
     double moment_share;         // frames 1: share of those whose moment is told; moved ones then show all evenly
     double color_share;          // share on a coloured background
+    double wording_share;        // share of captions told in other words
+    double plain_share;          // frames above 1: share of the stills that stay unmoved
     double caption_dropout;      // share of captions left empty (classifier-free guidance)
     bool condition;              // make the 4-channel condition as well
     int crop;                    // super-resolution: cut squares of so many pixels out of the clips, a multiple of 16,

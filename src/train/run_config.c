@@ -80,6 +80,10 @@ static const struct key {
     {"moment_share", KEY_NUMBER, AT(moment_share), 0, 1, 0, "",
      "image stage: share of the stills of which the network is told the moment within the clip; above 0 it gets an "
      "input for that"},
+    {"wording_share", KEY_NUMBER, AT(wording_share), 0, 1, 0, "",
+     "share of the captions told in other words and in any order"},
+    {"plain_share", KEY_NUMBER, AT(plain_share), 0, 1, 0, "",
+     "video stage: share of the stills that stay where they are, with plain captions"},
     {"condition_share", KEY_NUMBER, AT(condition_share), 0, 1, 1, "",
      "video stage: share of clips for which a condition is drawn; the others are given nothing"},
     {"time_shift", KEY_NUMBER, AT(time_shift), 0.01, 100, 1, "",

@@ -78,6 +78,8 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .motion_share = c->motion_share,
                                   .motion_caption_share = c->motion_caption_share,
                                   .moment_share = c->moment_share,
+                                  .wording_share = c->wording_share,
+                                  .plain_share = c->plain_share,
                                   .condition_share = c->condition_share,
                                   .time_shift = c->time_shift,
                                   .color_share = c->color_share,

@@ -76,7 +76,7 @@ static char *words[] = {"a red bee", "bee, insect"};
 
 static char *caption(const lm_sprite *s, int motion, int color, uint32_t item) {
     lm_stream random = {.seed = 5, .purpose = LM_FOR_TEST, .item = item};
-    char *text = lm_caption_compose(s, motion, color, &random);
+    char *text = lm_caption_compose(s, motion, color, 0, &random);
     assert_non_null(text);
     return text;
 }
@@ -144,11 +144,55 @@ static void test_names(void **state) {
     assert_string_equal(lm_colors[11].name, "brown");
 }
 
+// Of captions that are all told in other words: how often the subject comes first, and which words are met.
+static void test_wordings(void **state) {
+    (void)state;
+    enum { DRAWS = 12000, BLUE = 7, BOUNCING = 5, WAYS = 5 };
+    static const char *const ways[WAYS] = {"bouncing like a ball", "leaping up and down", "springing up and down",
+                                           "bobbing up and down", "bouncing"};
+    static const char *const subjects[] = {"a drawing of a red bee", "the red bee", "a cute red bee", "there is a red bee"};
+    lm_sprite still = {.captions = words, .caption_count = 1, .frames = 1};
+    int first = 0, seen[WAYS] = {0}, of_subject[4] = {0};
+    for (uint32_t i = 0; i < DRAWS; i++) {
+        lm_stream random = {.seed = 5, .purpose = LM_FOR_TEST, .item = i};
+        char *text = lm_caption_compose(&still, BOUNCING, BLUE, 1, &random);
+        const char *bee = strstr(text, "red bee"), *blue = strstr(text, "blue"), *moves = NULL;
+        for (int k = 0; k < WAYS && !moves; k++)
+            if ((moves = strstr(text, ways[k]))) seen[k]++;
+        for (int k = 0; k < 4; k++) of_subject[k] += strstr(text, subjects[k]) != NULL;
+        int commas = 0;
+        for (const char *p = text; *p; p++) commas += *p == ',';
+        if (!bee || !blue || !moves || commas != 2) fail_msg("'%s' does not say all that it should", text);
+        first += bee < blue && bee < moves;
+        lm_free(text);
+    }
+    const double five = 5 / sqrt(DRAWS); // five standard deviations of a share, at most
+    assert_true(fabs(first - DRAWS * 2.0 / 3) < five * DRAWS);
+    for (int k = 0; k < WAYS; k++) assert_true(fabs(seen[k] - DRAWS / 5.0) < five * DRAWS);
+    for (int k = 0; k < 4; k++) assert_true(fabs(of_subject[k] - DRAWS / 9.0) < five * DRAWS);
+}
+
+// What is not said leaves no comma.
+static void test_wordings_of_a_plain_picture(void **state) {
+    (void)state;
+    char *list[] = {"bee"};
+    lm_sprite still = {.captions = list, .caption_count = 1, .frames = 1};
+    for (uint32_t i = 0; i < 500; i++) {
+        lm_stream random = {.seed = 6, .purpose = LM_FOR_TEST, .item = i};
+        char *text = lm_caption_compose(&still, 0, 0, 1, &random);
+        bool colored = strstr(text, "white") != NULL, comma = strchr(text, ',') != NULL;
+        if (!strstr(text, "bee") || colored != comma) fail_msg("'%s'", text);
+        lm_free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scenes_match_the_specification),
         cmocka_unit_test(test_resting_sprite_is_an_exact_copy),
         cmocka_unit_test(test_captions),
+        cmocka_unit_test(test_wordings),
+        cmocka_unit_test(test_wordings_of_a_plain_picture),
         cmocka_unit_test(test_captions_of_clips_name_their_own_motion),
         cmocka_unit_test(test_names),
     };

@@ -289,6 +289,28 @@ static void test_named_motions_of_stills(void **state) {
     lm_dataset_free(&d);
 }
 
+// In clips, stills move unless plain_share lets some be.
+static void test_plain_stills(void **state) {
+    (void)state;
+    enum { DRAWS = 1500 };
+    lm_dataset *d = open_shard(32);
+    for (int quarters = 0; quarters <= 1; quarters++) {
+        lm_batch_options o = video_options(DRAWS, 2);
+        o.plain_share = quarters / 4.0;
+        lm_batch b = draw(d, &o, 0);
+        int stills = 0, plain = 0;
+        for (int i = 0; i < DRAWS; i++) {
+            if (strncmp(b.captions[i], "still", 5) != 0) continue;
+            stills++;
+            plain += !names_a_motion(b.captions[i]);
+        }
+        assert_true(stills > 200);
+        check_share("plain stills", plain, stills, o.plain_share);
+        lm_batch_free(&b);
+    }
+    lm_dataset_free(&d);
+}
+
 // Where a still's moment is told, its sprite is where the motion has it then, and all moments are shown evenly.
 static void test_moments_of_stills(void **state) {
     (void)state;
@@ -547,6 +569,7 @@ int main(void) {
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_share_of_conditions),
         cmocka_unit_test(test_named_motions_of_stills),
+        cmocka_unit_test(test_plain_stills),
         cmocka_unit_test(test_moments_of_stills),
         cmocka_unit_test(test_moments_of_clips),
         cmocka_unit_test(test_pictures_without_motion_are_centred),
