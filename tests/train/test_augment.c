@@ -150,7 +150,8 @@ static void test_wordings(void **state) {
     enum { DRAWS = 12000, BLUE = 7, BOUNCING = 5, WAYS = 5 };
     static const char *const ways[WAYS] = {"bouncing like a ball", "leaping up and down", "springing up and down",
                                            "bobbing up and down", "bouncing"};
-    static const char *const subjects[] = {"a drawing of a red bee", "the red bee", "a cute red bee", "there is a red bee"};
+    static const char *const subjects[] = {"a drawing of a red bee", "the red bee", "a cute red bee",
+                                           "there is a red bee"};
     lm_sprite still = {.captions = words, .caption_count = 1, .frames = 1};
     int first = 0, seen[WAYS] = {0}, of_subject[4] = {0};
     for (uint32_t i = 0; i < DRAWS; i++) {
