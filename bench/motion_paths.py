@@ -10,9 +10,9 @@ def motion(kind, t):
     """The training data's: x right, y down and size in half frames, turn in degrees, of frame t."""
     p = t / (FRAMES - 1)
     if kind == BOUNCE:
-        return 0, 0.4 - 0.8 * abs(math.sin(4 * math.pi * p)), 0.5, 0
+        return 0, 0.4 - 0.8 * abs(math.sin(4 * math.pi * p)), 0.7, 0
     if kind == CIRCLE:
-        return 0.45 * math.sin(4 * math.pi * p), -0.45 * math.cos(4 * math.pi * p), 0.45, 0
+        return 0.45 * math.sin(4 * math.pi * p), -0.45 * math.cos(4 * math.pi * p), 0.7, 0
     return 0, 0, 0.7, 360 * 0.12 * math.sin(6 * math.pi * p)
 
 

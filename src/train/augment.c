@@ -37,29 +37,29 @@ typedef struct pose {
 static pose motion_pose(int motion, double p) {
     switch (motion) {
     case 1:
-        return (pose){-0.85 + 1.7 * p, 0, 0.5, 0};
+        return (pose){-0.85 + 1.7 * p, 0, 0.7, 0};
     case 2:
-        return (pose){0.85 - 1.7 * p, 0, 0.5, 0};
+        return (pose){0.85 - 1.7 * p, 0, 0.7, 0};
     case 3:
-        return (pose){0, 0.85 - 1.7 * p, 0.5, 0};
+        return (pose){0, 0.85 - 1.7 * p, 0.7, 0};
     case 4:
-        return (pose){0, -0.85 + 1.7 * p, 0.5, 0};
+        return (pose){0, -0.85 + 1.7 * p, 0.7, 0};
     case 5:
-        return (pose){0, 0.4 - 0.8 * fabs(sin(2 * TAU * p)), 0.5, 0};
+        return (pose){0, 0.4 - 0.8 * fabs(sin(2 * TAU * p)), 0.7, 0};
     case 6:
-        return (pose){0, 0, 0.65, 2 * p};
+        return (pose){0, 0, 0.8, 2 * p};
     case 7:
-        return (pose){0, 0, 0.65, -2 * p};
+        return (pose){0, 0, 0.8, -2 * p};
     case 8:
-        return (pose){0, 0, 0.25 + 0.75 * p, 0};
+        return (pose){0, 0, 0.4 + 0.6 * p, 0};
     case 9:
-        return (pose){0, 0, 1.0 - 0.75 * p, 0};
+        return (pose){0, 0, 1.0 - 0.6 * p, 0};
     case 10:
         return (pose){0, 0, 0.7, 0.12 * sin(3 * TAU * p)};
     case 11:
-        return (pose){0.45 * sin(2 * TAU * p), -0.45 * cos(2 * TAU * p), 0.45, 0};
+        return (pose){0.45 * sin(2 * TAU * p), -0.45 * cos(2 * TAU * p), 0.7, 0};
     case 12:
-        return (pose){-0.85 + 1.7 * p, 0.4 * sin(3 * TAU * p), 0.45, 0};
+        return (pose){-0.85 + 1.7 * p, 0.4 * sin(3 * TAU * p), 0.7, 0};
     default:
         return (pose){0, 0, 1, 0};
     }

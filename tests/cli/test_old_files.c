@@ -115,13 +115,14 @@ static curve read_curve(const char *name) {
     return c;
 }
 
+// Sprites that move are drawn larger than version 0.1 did, which shifts a loss of 0.7 by up to 0.002.
 static void expect_same_curve(const char *name, const char *other) {
     curve a = read_curve(name), b = read_curve(other);
     assert_int_equal(a.count, b.count);
     assert_true(a.count >= 4);
     for (int i = 0; i < a.count; i++) {
         assert_int_equal(a.step[i], b.step[i]);
-        if (!(fabs(a.loss[i] - b.loss[i]) < 1e-3))
+        if (!(fabs(a.loss[i] - b.loss[i]) < 5e-3))
             fail_msg("step %lld: loss %g, not %g", a.step[i], a.loss[i], b.loss[i]);
     }
 }

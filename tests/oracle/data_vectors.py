@@ -1,6 +1,6 @@
 """Test vectors for the training data from its executable specification, data.py.
 
-    data_vectors.py FOLDER_OF_DATA_PY data/emoji tests/data/train
+    tests/oracle/data_vectors.py tests/oracle data/emoji tests/data/train
 
 scenes.bin: for each motion, in order, and first frame 0, 35, 70: ten frames of the sprite below at 64 x 64 and at 32 x 32,
 channels last; every 127th or 31st number v of them as the 16-bit round((v + 1) * 32767.5), little-endian.

@@ -295,10 +295,10 @@ class Captions:
 def motion_table():
     p = torch.linspace(0, 1, MOMENTS, dtype=torch.float64)
     o, pi = 0 * p, math.pi
-    rows = [(o, o, 1 + o, o), (-0.85 + 1.7 * p, o, 0.5 + o, o), (0.85 - 1.7 * p, o, 0.5 + o, o), (o, 0.85 - 1.7 * p, 0.5 + o, o),
-            (o, -0.85 + 1.7 * p, 0.5 + o, o), (o, 0.4 - 0.8 * (4 * pi * p).sin().abs(), 0.5 + o, o), (o, o, 0.65 + o, 2 * p),
-            (o, o, 0.65 + o, -2 * p), (o, o, 0.25 + 0.75 * p, o), (o, o, 1.0 - 0.75 * p, o), (o, o, 0.7 + o, 0.12 * (6 * pi * p).sin()),
-            (0.45 * (4 * pi * p).sin(), -0.45 * (4 * pi * p).cos(), 0.45 + o, o), (-0.85 + 1.7 * p, 0.4 * (6 * pi * p).sin(), 0.45 + o, o)]
+    rows = [(o, o, 1 + o, o), (-0.85 + 1.7 * p, o, 0.7 + o, o), (0.85 - 1.7 * p, o, 0.7 + o, o), (o, 0.85 - 1.7 * p, 0.7 + o, o),
+            (o, -0.85 + 1.7 * p, 0.7 + o, o), (o, 0.4 - 0.8 * (4 * pi * p).sin().abs(), 0.7 + o, o), (o, o, 0.8 + o, 2 * p),
+            (o, o, 0.8 + o, -2 * p), (o, o, 0.4 + 0.6 * p, o), (o, o, 1.0 - 0.6 * p, o), (o, o, 0.7 + o, 0.12 * (6 * pi * p).sin()),
+            (0.45 * (4 * pi * p).sin(), -0.45 * (4 * pi * p).cos(), 0.7 + o, o), (-0.85 + 1.7 * p, 0.4 * (6 * pi * p).sin(), 0.7 + o, o)]
     return torch.stack([torch.stack(r, 1) for r in rows]).float().to(DEVICE)      # (13,80,4): x, y, scale, turns
 
 
