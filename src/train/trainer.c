@@ -198,6 +198,26 @@ static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, 
     return LM_OK;
 }
 
+// What the steps that are left would take here. They are taken in earnest, and nothing of them is kept.
+static lm_status time_steps(lm_error *e, lm_trainer *t) {
+    enum { TIMED = 3 }; // after one that prepares kernels
+    double fastest = INFINITY;
+    const int64_t left = t->cfg->steps - t->step;
+    for (int i = 0; i <= TIMED; i++) {
+        lm_train_batch b;
+        metrics_row row = {0};
+        LM_TRY(lm_train_batch_make(e, t->dataset, &t->batch, (uint32_t)t->step, 0, &b));
+        double start = lm_seconds();
+        lm_status s = take_step(e, t, &b, &row);
+        if (i > 0) fastest = fmin(fastest, lm_seconds() - start);
+        lm_train_batch_free(&b);
+        LM_TRY(s);
+    }
+    trainer_log(t, "time: %.3f s a step here, the fastest of %d; %.1f h for the %lld steps left", fastest, TIMED,
+                fastest * (double)left / 3600, (long long)left);
+    return LM_OK;
+}
+
 // ---- the loop ----
 
 static bool every(int64_t step, int64_t n) {
@@ -284,6 +304,7 @@ lm_status lm_train(lm_error *e, lm_device *d, const lm_run_config *cfg, const lm
     if (s == LM_OK) s = set_up(e, &t);
     bool finished = s == LM_OK && t.step >= cfg->steps;
     if (finished && !o->dry_run) s = finish_again(e, &t);
+    if (o->dry_run && s == LM_OK && !finished) s = time_steps(e, &t);
     bool go = s == LM_OK && !finished && !o->dry_run;
     if (go) s = lm_prefetch_create(e, t.dataset, &t.batch, (uint32_t)t.step, &data);
     if (go && s == LM_OK) s = loop(e, &t, data);

@@ -13,7 +13,7 @@ typedef struct lm_trainer_options {
     // After every step; false ends the run with a checkpoint and LM_CANCELLED.
     bool (*progress)(void *user, int64_t step, int64_t steps, double loss, double seconds_left);
     void *user;
-    bool dry_run; // sets everything up, logs what would be done, writes nothing
+    bool dry_run; // sets everything up, logs what would be done, times some steps, writes nothing
 } lm_trainer_options;
 
 // Runs to cfg->steps. Leaves in cfg->out: checkpoint.safetensors (everything, fp32), model.safetensors and config.json
