@@ -1,7 +1,7 @@
 """Which of the training data's twelve motions a clip shows, whatever the sprite and its size. Needs numpy and PyTorch.
 
 Every second frame's foreground has a centre, a size and a look. A motion's error is the sum of three: what of the centre's way is left when the motion's path, in the
-best of the allowed extents, is taken away; how far the size's rate of growth is from the motion's; how badly a frame that is turned as the motion says fits those
+best of the allowed extents, is taken away; likewise of the size's rate of growth; how badly a frame that is turned as the motion says fits those
 that follow. The motion with the smallest error is the clip's."""
 import math
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from renderings import FRAMES, PATHS, SIZES
 from subject_judge import border_colour, foreground
 
-EXTENT = 0.5, 1.3                         # of the path that is taken away
+EXTENT = 0.5, 1.3                         # of the path and of the growth that is taken away
 SIZE_WEIGHT, TURN_WEIGHT = 0.1, 0.1       # beside squares of half frames
 STEP, LAGS, CROP = 2, (1, 2), 24          # frames looked at; how many of these lie between those compared; pixels
 ANGLES = np.arange(-60, 61, 4) / 360      # in turns
@@ -33,11 +33,15 @@ def turned(x):
     return F.grid_sample(x.expand(len(c), -1, -1, -1), F.affine_grid(theta, (len(c), 3, CROP, CROP), align_corners=False), padding_mode="zeros", align_corners=False)
 
 
+def part_of(got, asked):
+    """What is nearest to what was got among the allowed extents of what was asked."""
+    asked, power = np.asarray(asked), np.square(asked).sum()
+    return asked * np.clip((np.asarray(got) * asked).sum() / power, *EXTENT) if power > 1e-9 else asked
+
+
 def centre_error(track, path):
     track, path = track - track.mean(0), path - path.mean(0)
-    power = (path ** 2).sum()
-    extent = min(max((track * path).sum() / power, EXTENT[0]), EXTENT[1]) if power > 1e-9 else 0
-    return ((track - extent * path) ** 2).sum(1).mean()
+    return np.square(track - part_of(track, path)).sum(1).mean()
 
 
 def turn_costs(looks):
@@ -75,7 +79,7 @@ def motion_errors(clip, sizes=SIZES):
         first, last = sizes[m]
         turn = lambda t: path(t / (FRAMES - 1))[2]
         costs = [min(np.interp(turn(b) - turn(a), ANGLES, cost), 2) for a, b, cost in turns]
-        errors[m] = (centre_error(track, asked[:, :2]) + SIZE_WEIGHT * (growth - math.log(last / first)) ** 2 + TURN_WEIGHT * float(np.mean(costs or [0])))
+        errors[m] = float(centre_error(track, asked[:, :2]) + SIZE_WEIGHT * (growth - part_of(growth, math.log(last / first))) ** 2 + TURN_WEIGHT * float(np.mean(costs or [0])))
     return errors
 
 
