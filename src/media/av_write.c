@@ -186,8 +186,9 @@ static int fill_frame(writer *w, int i) {
         fill_palette(w, i, f);
     else if (w->scaler) {
         copy_frame(w, i, w->source);
-        sws_scale(w->scaler, (const uint8_t *const *)w->source->data, w->source->linesize, 0, f->height, f->data,
-                  f->linesize);
+        int rows = sws_scale(w->scaler, (const uint8_t *const *)w->source->data, w->source->linesize, 0, f->height,
+                             f->data, f->linesize);
+        if (rows != f->height) return rows < 0 ? rows : AVERROR_EXTERNAL;
     } else
         copy_frame(w, i, f);
     f->pts = i;

@@ -324,7 +324,7 @@ lm_status lm_run_config_read(lm_error *e, const char *path, const char *const *o
     memset(out, 0, sizeof *out);
     uint8_t *bytes;
     size_t size;
-    LM_TRY(lm_file_read(e, path, 1 << 20, LM_USAGE, &bytes, &size));
+    LM_TRY(lm_file_read(e, path, 1 << 20, LM_MEDIA, &bytes, &size));
     lm_status s = lm_run_config_parse(e, path, bytes, size, out);
     lm_free(bytes);
     for (int i = 0; i < count && s == LM_OK; i++) s = apply_override(e, overrides[i], out);

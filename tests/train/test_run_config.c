@@ -225,7 +225,7 @@ static void test_no_file(void **state) {
     (void)state;
     lm_error e = {0};
     lm_run_config c;
-    assert_int_equal(lm_run_config_read(&e, "/nowhere/run.yaml", NULL, 0, &c), LM_USAGE);
+    assert_int_equal(lm_run_config_read(&e, "/nowhere/run.yaml", NULL, 0, &c), LM_MEDIA);
     assert_non_null(strstr(e.text, "/nowhere/run.yaml"));
     lm_run_config_free(&c);
 }
