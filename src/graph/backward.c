@@ -194,14 +194,15 @@ void lm_graph_backward(lm_graph *g, lm_tensor loss) {
         lm_graph_fail(g, "a backward pass starts from an mse");
         return;
     }
+    const int last = l->node; // appending moves the arrays
     lm_output(g, loss);
-    for (int i = l->node; i >= 0 && !g->error.status; i--) {
+    for (int i = last; i >= 0 && !g->error.status; i--) {
         rule r = {.g = g, .n = g->nodes[i]};
         for (int k = 0; k < LM_MAX_INPUTS; k++) r.in[k] = (lm_tensor){r.n.in[k]};
         const graph_value *y = &g->values[r.n.out[0]];
         r.dy = (lm_tensor){y->grad};
-        if (!y->needs_grad || (y->grad < 0 && i != l->node)) continue;
-        if (r.n.op.kind == LM_OP_MSE && i != l->node) {
+        if (!y->needs_grad || (y->grad < 0 && i != last)) continue;
+        if (r.n.op.kind == LM_OP_MSE && i != last) {
             lm_graph_fail(g, "a backward pass starts from one loss");
             return;
         }

@@ -235,6 +235,26 @@ static void acc_that_is_also_an_operand_is_not_shared(void **state) {
     lm_device_close(&d);
 }
 
+// Graphs whose arrays grow at every place of the backward pass; the sanitizer sees what is read where they were.
+static void backward_passes_of_any_length(void **state) {
+    (void)state;
+    for (int length = 1; length <= 300; length++) {
+        lm_error e = {0};
+        lm_graph *g = lm_graph_create(LM_F32);
+        assert_non_null(g);
+        lm_graph_train(g, NULL);
+        lm_tensor x = lm_param(g, "x", ((lm_init){LM_INIT_ONE, 0}), 4), y = x;
+        for (int i = 0; i < length; i++) {
+            lm_silu(g, y); // leads nowhere
+            y = lm_silu(g, y);
+        }
+        lm_graph_backward(g, lm_mse(g, y, lm_input(g, "target", LM_F32, 4)));
+        if (lm_graph_status(g, &e) != LM_OK) fail_msg("%d: %s", length, e.text);
+        assert_true(lm_grad(g, x).id >= 0);
+        lm_graph_free(&g);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(storages_alive_together_do_not_overlap),
@@ -242,6 +262,7 @@ int main(void) {
         cmocka_unit_test(node_by_node_comparison_finds_no_difference),
         cmocka_unit_test(bytes_are_known_before_and_too_many_refused),
         cmocka_unit_test(wrong_shapes_are_reported_with_their_place),
+        cmocka_unit_test(backward_passes_of_any_length),
         cmocka_unit_test(acc_that_is_also_an_operand_is_not_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
