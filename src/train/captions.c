@@ -78,14 +78,16 @@ static char *reword(const char *words, const char *moves, int motion, const char
     return text;
 }
 
-char *lm_caption_compose(const lm_sprite *sprite, int motion, int color, double wording_share, lm_stream *random) {
-    const char *words = sprite->captions[lm_stream_below(random, sprite->caption_count)];
+char *lm_caption_compose(const lm_sprite *sprite, int motion, int color, const lm_caption_shares *shares,
+                         lm_stream *random) {
+    bool any = shares->caption == 0 || lm_stream_uniform(random) >= shares->caption;
+    const char *words = sprite->captions[any ? lm_stream_below(random, sprite->caption_count) : 0];
     const char *moves = lm_motion_names[motion];
     if (motion == 0 && sprite->frames > 1 && sprite->motion && lm_stream_uniform(random) < 0.5 &&
         !strstr(words, sprite->motion))
         moves = sprite->motion;
     bool say_color = color != 0 || lm_stream_uniform(random) < 0.3;
-    if (wording_share > 0 && lm_stream_uniform(random) < wording_share)
+    if (shares->wording > 0 && lm_stream_uniform(random) < shares->wording)
         return reword(words, moves, motion, say_color ? lm_colors[color].name : NULL, random);
     return lm_format("%s%s%s%s%s%s", words, *moves ? ", " : "", moves, say_color ? ", on a " : "",
                      say_color ? lm_colors[color].name : "", say_color ? " background" : "");

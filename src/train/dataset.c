@@ -156,8 +156,7 @@ static drawing draw_scene(const lm_dataset *d, const lm_batch_options *o, lm_str
 
 static char *draw_caption(const lm_batch_options *o, const drawing *d, lm_stream *random, lm_stream *dropout) {
     if (lm_stream_uniform(dropout) < o->caption_dropout) return lm_strdup("");
-    return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, o->wording_share,
-                              random);
+    return lm_caption_compose(d->scene.sprite, d->says_motion ? d->scene.motion : 0, d->scene.color, &o->words, random);
 }
 
 static void fill_moments(bool said, int first, int frames, float *out) {
@@ -207,13 +206,14 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
     if (o->frames < 1 || o->frames > LM_MOMENTS)
         return lm_fail(e, LM_USAGE, "training clips of %d frames; they must have 1 to %d", o->frames, LM_MOMENTS);
     if (!is_share(o->motion_share) || !is_share(o->motion_caption_share) || !is_share(o->color_share) ||
-        !is_share(o->moment_share) || !is_share(o->wording_share) || !is_share(o->plain_share) ||
-        !is_share(o->caption_dropout) || !is_share(o->condition_share))
+        !is_share(o->moment_share) || !is_share(o->words.wording) || !is_share(o->words.caption) ||
+        !is_share(o->plain_share) || !is_share(o->caption_dropout) || !is_share(o->condition_share))
         return lm_fail(e, LM_USAGE,
-                       "motion_share %g, motion_caption_share %g, moment_share %g, wording_share %g, plain_share %g, "
+                       "motion_share %g, motion_caption_share %g, moment_share %g, wording_share %g, caption_share %g, "
+                       "plain_share %g, "
                        "color_share %g, caption_dropout %g and condition_share %g must be from 0 to 1",
-                       o->motion_share, o->motion_caption_share, o->moment_share, o->wording_share, o->plain_share,
-                       o->color_share, o->caption_dropout, o->condition_share);
+                       o->motion_share, o->motion_caption_share, o->moment_share, o->words.wording, o->words.caption,
+                       o->plain_share, o->color_share, o->caption_dropout, o->condition_share);
     if (o->crop) {
         int side = d->sprites.items[0].size;
         if (o->crop < LM_CROP_STEP || o->crop % LM_CROP_STEP || o->crop > d->size)

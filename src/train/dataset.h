@@ -2,6 +2,7 @@
 #pragma once
 #include "base/random.h"
 #include "base/status.h"
+#include "train/captions.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -38,15 +39,15 @@ typedef struct lm_batch_options {
                                  // more often than late ones, so that a motion and its reverse differ in a still too
     double moment_share;         // frames 1: share of those whose moment is told; moved ones then show all evenly
     double color_share;          // share on a coloured background
-    double wording_share;        // share of captions told in other words
-    double plain_share;          // frames above 1: share of the stills that stay unmoved
-    double caption_dropout;      // share of captions left empty (classifier-free guidance)
-    bool condition;              // make the 4-channel condition as well
-    int crop;                    // super-resolution: cut squares of so many pixels out of the clips, a multiple of 16,
-                                 // with the noisy low-resolution clip as condition; 0: off
-    double residual_scale;       // with a crop: x0 is the clip's residual to the condition times this
-    double condition_share;      // share of clips for which one is drawn; the others are given nothing
-    double time_shift;           // for lm_time_shifted, where noise is added; 0 like 1: times are uniform
+    lm_caption_shares words;
+    double plain_share;     // frames above 1: share of the stills that stay unmoved
+    double caption_dropout; // share of captions left empty (classifier-free guidance)
+    bool condition;         // make the 4-channel condition as well
+    int crop;               // super-resolution: cut squares of so many pixels out of the clips, a multiple of 16,
+                            // with the noisy low-resolution clip as condition; 0: off
+    double residual_scale;  // with a crop: x0 is the clip's residual to the condition times this
+    double condition_share; // share of clips for which one is drawn; the others are given nothing
+    double time_shift;      // for lm_time_shifted, where noise is added; 0 like 1: times are uniform
     uint64_t seed;
     int first; // number of the batch's first clip: what clip i is, is drawn from (seed, first + i, step)
 } lm_batch_options;

@@ -82,6 +82,9 @@ static const struct key {
      "input for that"},
     {"wording_share", KEY_NUMBER, AT(wording_share), 0, 1, 0, "",
      "share of the captions told in other words and in any order"},
+    {"caption_share", KEY_NUMBER, AT(caption_share), 0, 1, 0, "",
+     "share of the captions that are a sprite's caption itself; the others are drawn evenly from it and its "
+     "paraphrases"},
     {"plain_share", KEY_NUMBER, AT(plain_share), 0, 1, 0, "",
      "video stage: share of the stills that stay where they are, with plain captions"},
     {"condition_share", KEY_NUMBER, AT(condition_share), 0, 1, 1, "",

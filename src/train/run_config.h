@@ -36,7 +36,7 @@ typedef struct lm_run_config {
     double clip;        // bound of the gradient's norm
     double average;     // largest decay of the moving average
     double outlier;     // a loss this many times its running mean is skipped
-    double caption_dropout, motion_share, motion_caption_share, moment_share, wording_share, plain_share,
+    double caption_dropout, motion_share, motion_caption_share, moment_share, wording_share, caption_share, plain_share,
         condition_share, time_shift, color_share;
     int64_t seed;
     double checkpoint_minutes;

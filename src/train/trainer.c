@@ -78,7 +78,7 @@ static lm_status open_data(lm_error *e, lm_trainer *t) {
                                   .motion_share = c->motion_share,
                                   .motion_caption_share = c->motion_caption_share,
                                   .moment_share = c->moment_share,
-                                  .wording_share = c->wording_share,
+                                  .words = {c->wording_share, c->caption_share},
                                   .plain_share = c->plain_share,
                                   .condition_share = c->condition_share,
                                   .time_shift = c->time_shift,

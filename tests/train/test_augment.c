@@ -73,10 +73,11 @@ static void test_resting_sprite_is_an_exact_copy(void **state) {
 }
 
 static char *words[] = {"a red bee", "bee, insect"};
+static double caption_share;
 
 static char *caption(const lm_sprite *s, int motion, int color, uint32_t item) {
     lm_stream random = {.seed = 5, .purpose = LM_FOR_TEST, .item = item};
-    char *text = lm_caption_compose(s, motion, color, 0, &random);
+    char *text = lm_caption_compose(s, motion, color, &(lm_caption_shares){0, caption_share}, &random);
     assert_non_null(text);
     return text;
 }
@@ -144,6 +145,19 @@ static void test_names(void **state) {
     assert_string_equal(lm_colors[11].name, "brown");
 }
 
+static void test_caption_share(void **state) {
+    (void)state;
+    lm_sprite still = {.captions = words, .caption_count = 2, .frames = 1};
+    static const expectation some[] = {{"a red bee, on a blue background", 0.8},
+                                       {"bee, insect, on a blue background", 0.2}};
+    static const expectation none[] = {{"a red bee, on a blue background", 1}};
+    caption_share = 0.6;
+    check_shares(&still, 0, 7, some, 2);
+    caption_share = 1;
+    check_shares(&still, 0, 7, none, 1);
+    caption_share = 0;
+}
+
 // Of captions that are all told in other words: how often the subject comes first, and which words are met.
 static void test_wordings(void **state) {
     (void)state;
@@ -156,7 +170,7 @@ static void test_wordings(void **state) {
     int first = 0, seen[WAYS] = {0}, of_subject[4] = {0};
     for (uint32_t i = 0; i < DRAWS; i++) {
         lm_stream random = {.seed = 5, .purpose = LM_FOR_TEST, .item = i};
-        char *text = lm_caption_compose(&still, BOUNCING, BLUE, 1, &random);
+        char *text = lm_caption_compose(&still, BOUNCING, BLUE, &(lm_caption_shares){1, 0}, &random);
         const char *bee = strstr(text, "red bee"), *blue = strstr(text, "blue"), *moves = NULL;
         for (int k = 0; k < WAYS && !moves; k++)
             if ((moves = strstr(text, ways[k]))) seen[k]++;
@@ -180,7 +194,7 @@ static void test_wordings_of_a_plain_picture(void **state) {
     lm_sprite still = {.captions = list, .caption_count = 1, .frames = 1};
     for (uint32_t i = 0; i < 500; i++) {
         lm_stream random = {.seed = 6, .purpose = LM_FOR_TEST, .item = i};
-        char *text = lm_caption_compose(&still, 0, 0, 1, &random);
+        char *text = lm_caption_compose(&still, 0, 0, &(lm_caption_shares){1, 0}, &random);
         bool colored = strstr(text, "white") != NULL, comma = strchr(text, ',') != NULL;
         if (!strstr(text, "bee") || colored != comma) fail_msg("'%s'", text);
         lm_free(text);
@@ -192,6 +206,7 @@ int main(void) {
         cmocka_unit_test(test_scenes_match_the_specification),
         cmocka_unit_test(test_resting_sprite_is_an_exact_copy),
         cmocka_unit_test(test_captions),
+        cmocka_unit_test(test_caption_share),
         cmocka_unit_test(test_wordings),
         cmocka_unit_test(test_wordings_of_a_plain_picture),
         cmocka_unit_test(test_captions_of_clips_name_their_own_motion),
