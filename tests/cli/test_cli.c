@@ -69,8 +69,6 @@ static void usage_errors_end_with_2(void **state) {
     expect_refused(&r, 2, "two prompts");
     RUN(&r, work, "train");
     expect_refused(&r, 2, "no run file");
-    RUN(&r, work, "train", "nowhere.yaml");
-    expect_refused(&r, 2, "nowhere.yaml");
     RUN(&r, work, "bench", "--rows", "nothing");
     expect_refused(&r, 2, "no row");
     RUN(&r, work, "inspect");
@@ -95,6 +93,12 @@ static void sizes_are_checked(void **state) {
     assert_non_null(strstr(r.err, "80 frames at 8192x8192 need about"));
 }
 
+static void an_unreadable_run_file_ends_with_5(void **state) {
+    (void)state;
+    RUN(&r, work, "train", "nowhere.yaml");
+    expect_refused(&r, 5, "nowhere.yaml");
+}
+
 #if !defined(__SANITIZE_ADDRESS__) // the sanitizer reserves terabytes of address space
 // Runs the command in a shell with at most kib of address space; r gets the outcome.
 static void generate_within(long kib, const char *sizes) {
@@ -113,6 +117,26 @@ static void generate_within(long kib, const char *sizes) {
 }
 
 #endif
+
+// From the least address space that the command begins in to that in which it ends well: a clip or one line, no crash.
+static void little_address_space(void **state) {
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__)
+    skip();
+#else
+    enum { LOADER_FAILED = 127, STEP = 12000, MOST = 4000000 };
+    int refused = 0;
+    long kib = 20000;
+    for (r.code = LOADER_FAILED; r.code == LOADER_FAILED && kib < MOST; kib += STEP) generate_within(kib, "");
+    for (; r.code != 0 && kib < MOST; kib += STEP, refused++) {
+        if (r.code != 4 && r.code != 1) fail_msg("exit %d within %ld KiB: %s", r.code, kib, r.err);
+        assert_non_null(strchr(r.err, '\n'));
+        generate_within(kib, "");
+    }
+    assert_int_equal(r.code, 0);
+    assert_true(refused > 3);
+#endif
+}
 
 static void refusal_names_a_size_that_fits(void **state) {
     (void)state;
@@ -435,6 +459,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(usage_errors_end_with_2),
         cmocka_unit_test(sizes_are_checked),
+        cmocka_unit_test(an_unreadable_run_file_ends_with_5),
+        cmocka_unit_test(little_address_space),
         cmocka_unit_test(refusal_names_a_size_that_fits),
         cmocka_unit_test(prompts_are_checked),
         cmocka_unit_test(broken_models_end_with_3),

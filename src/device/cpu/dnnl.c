@@ -1,5 +1,6 @@
 #include "device/cpu/onednn.h"
 #include "base/memory.h"
+#include <sys/mman.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,9 +87,18 @@ bool dn_is_plain(const_dnnl_primitive_desc_t pd) {
     return strncmp(name, "ref", 3) == 0 || strncmp(name, "gemm:ref", 8) == 0 || strncmp(name, "simple", 6) == 0;
 }
 
+enum { CODE_ROOM = 32 << 20 }; // more than one primitive's code takes
+
+// oneDNN makes code without asking whether it got memory to put it in, and writes through a null pointer.
+static bool has_room_for_code(void) {
+    void *p = mmap(NULL, CODE_ROOM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p != MAP_FAILED && munmap(p, CODE_ROOM) == 0;
+}
+
 lm_status dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t pd, const int *args, int count,
                     dn_primitive *out) {
     *out = (dn_primitive){.count = count + 1, .threads = d->threads}; // the last one is the scratchpad
+    if (!has_room_for_code()) return lm_fail_memory(e, CODE_ROOM, "oneDNN's code");
     snprintf(out->impl, sizeof out->impl, "%s", implementation(pd));
     out->arg = lm_alloc_zero((size_t)(out->count * out->threads), sizeof *out->arg);
     int before = hold_one_thread();
