@@ -5,7 +5,7 @@
 #include "cli/tiny_pair.h"
 
 #include "base/memory.h"
-#include "context.h"
+#include "pipeline/context.h"
 
 #include <jansson.h>
 #include <setjmp.h>

@@ -5,7 +5,7 @@
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 
-#include "context.h"
+#include "pipeline/context.h"
 
 #include <jansson.h>
 #include <setjmp.h>

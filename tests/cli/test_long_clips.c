@@ -5,7 +5,7 @@
 
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include <math.h>
 #include <setjmp.h>

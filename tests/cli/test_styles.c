@@ -6,8 +6,8 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "context.h"
-#include "network_part.h"
+#include "pipeline/context.h"
+#include "pipeline/network_part.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -9,7 +9,7 @@
 #include "diffusion/cascade.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -6,7 +6,7 @@
 #include "model/slots.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
-#include "network_part.h"
+#include "pipeline/network_part.h"
 #include "store/style_file.h"
 
 #include <dirent.h>

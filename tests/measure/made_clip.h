@@ -1,6 +1,6 @@
 // Clips for the tests of measure: pixels by a formula, and a context.
 #pragma once
-#include "context.h"
+#include "pipeline/context.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

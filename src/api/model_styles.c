@@ -1,6 +1,6 @@
 // Styles of a model: the differences that style files hold, added to the base network's image layers.
-#include "context.h"
-#include "network_part.h"
+#include "pipeline/context.h"
+#include "pipeline/network_part.h"
 
 #include "base/memory.h"
 

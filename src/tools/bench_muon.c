@@ -1,5 +1,5 @@
 // What Muon takes on the default network's matrices.
-#include "bench_row.h"
+#include "tools/bench_row.h"
 
 #include "base/clock.h"
 #include "base/memory.h"

@@ -1,6 +1,6 @@
 // A task's options made ready for a run: defaults that depend on the input, the input fitted, what the recipe says of
 // it.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include <jansson.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 // Super-resolution inside the library: few steps of DDIM, each evaluated on overlapping windows of the clip. Private to
 // the files beside this one.
 #pragma once
-#include "context.h"
+#include "pipeline/context.h"
 #include "diffusion/multidiffusion.h"
 
 // The part of a model. Its weights are loaded, and its plan made, when they are first used.

@@ -1,5 +1,5 @@
 // Is everything in order: the device's arithmetic, memory, the media libraries, a model folder.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"

@@ -1,6 +1,6 @@
 // One row of the benchmark: the default network, forward or as a training step, at a fixed shape with random weights.
 #pragma once
-#include "context.h"
+#include "pipeline/context.h"
 
 typedef struct bench_kind {
     const char *name;

@@ -1,5 +1,5 @@
 // Where a public enumeration is cast to a room's own, the two must say the same.
-#include "context.h"
+#include "pipeline/context.h"
 
 #define SAME(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #ours " is not " #theirs)
 

@@ -1,5 +1,5 @@
 // What a path holds: a model folder, a weight file or a clip, as JSON.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"

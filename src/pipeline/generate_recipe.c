@@ -1,5 +1,5 @@
 // How a clip was made, as JSON: enough to make the same bytes again on the same kind of machine.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 

@@ -1,5 +1,5 @@
 // Super-resolution through the public interface.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/clock.h"
 #include "base/memory.h"

@@ -1,4 +1,4 @@
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "base/memory.h"
 #include "base/threads.h"

@@ -1,7 +1,7 @@
 // Text to video in two passes: the whole clip at half the width and height first, then, enlarged and made noisy again,
 // at its full size (a cascade of one network; the second pass is SDEdit, arXiv 2108.01073). Shapes come from the first
 // pass, at the size of which the network has seen most; a step of it costs a quarter of one at full size.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/clock.h"
 

@@ -1,5 +1,5 @@
 // Training through the public interface: reads the run file and leaves the rest to the train room.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "train/trainer.h"
 

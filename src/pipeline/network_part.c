@@ -1,4 +1,4 @@
-#include "network_part.h"
+#include "pipeline/network_part.h"
 
 #include "base/memory.h"
 #include "model/slots.h"

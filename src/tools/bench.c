@@ -1,6 +1,6 @@
 // The benchmark's report: a line for each row, then its kernels.
-#include "bench_row.h"
-#include "peak.h"
+#include "tools/bench_row.h"
+#include "tools/peak.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"

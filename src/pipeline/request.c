@@ -1,5 +1,5 @@
 // A run's options: the model's defaults filled in, everything checked before anything is computed.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include <limits.h>
 #include <math.h>

@@ -1,7 +1,7 @@
 // The run of super-resolution. Beside the noisy clip itself there is only one window of everything else: windows are
 // taken in the order of time, and a frame takes its step as soon as no further window holds it, since none of those
 // looks at it any more. So a longer clip takes 15 bytes a pixel: 12 for the noisy clip and 3 for the frames made.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 #include "base/random.h"

@@ -1,5 +1,5 @@
 // The base network planned for one shape; what does not fit in memory is refused with a shape that does.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "base/memory.h"
 #include "diffusion/sampler.h"

@@ -1,5 +1,5 @@
 // Clips of the public interface: the media room's, always RGB.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"

@@ -1,4 +1,4 @@
-#include "bench_row.h"
+#include "tools/bench_row.h"
 
 #include "base/clock.h"
 #include "base/memory.h"

@@ -1,5 +1,5 @@
 // What a run will need and take, before it starts.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 

@@ -1,4 +1,4 @@
-#include "peak.h"
+#include "tools/peak.h"
 
 #include "base/clock.h"
 #include "base/threads.h"

@@ -1,5 +1,5 @@
 // How fast this machine is: a convolution as the networks have them, timed.
-#include "context.h"
+#include "pipeline/context.h"
 
 #include "base/clock.h"
 #include "base/memory.h"

@@ -1,6 +1,6 @@
 // Options of super-resolution: defaults, checks, windows, and the plan of one window.
-#include "network_part.h"
-#include "upscale.h"
+#include "pipeline/network_part.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 #include "diffusion/cascade.h"

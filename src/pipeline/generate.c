@@ -1,6 +1,6 @@
 // Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames -> super-resolution. The tasks take
 // the same way, with a part of a clip as the network's condition, or a noisy clip to start from.
-#include "upscale.h"
+#include "pipeline/upscale.h"
 
 #include "base/clock.h"
 #include "base/memory.h"

@@ -1,7 +1,7 @@
 // A model in memory: its folder, the text encoder, and the base network's weights on the device.
-#include "context.h"
-#include "network_part.h"
-#include "upscale.h"
+#include "pipeline/context.h"
+#include "pipeline/network_part.h"
+#include "pipeline/upscale.h"
 
 #include "base/memory.h"
 
