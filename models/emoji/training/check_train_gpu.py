@@ -5,7 +5,7 @@
 
 Networks and their gradients against stunet.py, Muon against muon.py, AdamW against PyTorch's, noise by the kernel against noise without. With LUMIERE,
 the program: both train small networks for a few steps from nothing, an image network, then its inflation, with everything drawn that the recipe draws;
-losses and all tensors of the two checkpoints are compared, and each goes on from the other's.
+losses and all tensors of the two checkpoints are compared, and each goes on from the other's. One caption drawn otherwise makes differences of 1e-2 in some tensors.
 """
 import json
 import os
@@ -177,9 +177,8 @@ def compare(name, a, b):
     report("    the network's configuration", float(facts[0]["config"] != facts[1]["config"]), 0.5)
     report("    losses of the steps, farthest", (losses(a, 0.02) - losses(b, 0.05)).abs().max().item(), 3e-3)
     for kind in ("weights", "average", "momentum", "moment1", "moment2"):
-        keys = [k for k in state[0] if k.startswith(kind + "/") and k in state[1]]
-        whole = distance(torch.cat([state[1][k].flatten() for k in keys]), torch.cat([state[0][k].flatten() for k in keys]))
-        report(f"    {kind}, {len(keys)} tensors", whole, 1e-3)
+        keys = [k for k in state[0] if k.startswith(kind + "/") and k in state[1] and state[0][k].any()]
+        report(f"    {kind}, the worst of {len(keys)} tensors", max(distance(state[1][k], state[0][k]) for k in keys), 3e-4)
 
 
 def exchange(lumiere, folder, asked, spec, captions, sprites, steps):
