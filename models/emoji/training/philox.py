@@ -21,16 +21,10 @@ def philox(c0, c1, c2, c3, seed):
 
 
 class Stream:
-    """lm_stream: every item goes on at its own place. A draw may be for some items only (`where`); the others stay where they are.
+    """lm_stream: every item goes on at its own place. A draw may be for some items only (`where`); the others stay where they are."""
 
-    item (N,) and step () int64; room: draws of an item at most.
-    """
-
-    def __init__(self, seed, purpose, item, step, room=32):
-        block = torch.arange(-(-room // 4), device=item.device)
-        words = philox(block[None], WORD, item[:, None], step & 0xFFFFFF | purpose << 24, seed)
-        self.words = torch.stack(torch.broadcast_tensors(*words), -1).flatten(1)
-        self.at = torch.zeros_like(item)
+    def __init__(self, words):
+        self.words, self.at = words, torch.zeros_like(words[:, 0])
 
     def word(self, where):
         w = self.words.gather(1, self.at[:, None])[:, 0]
@@ -42,6 +36,13 @@ class Stream:
 
     def below(self, n, where=None):
         return self.word(where) * n >> 32
+
+
+def streams(seed, purposes, item, step, room=32):
+    """A stream for each purpose. item (N,) and step () int64; room: draws of an item at most."""
+    block, last = torch.arange(-(-room // 4), device=item.device), [step & 0xFFFFFF | p << 24 for p in purposes]
+    words = philox(block, WORD, item[:, None], torch.stack(last)[:, None, None], seed)
+    return [Stream(w) for w in torch.stack(torch.broadcast_tensors(*words), -1).flatten(2)]
 
 
 def normal(seed, purpose, item, frames, count, step):
@@ -57,7 +58,7 @@ def normal(seed, purpose, item, frames, count, step):
 
 
 @triton.jit
-def normal_kernel(out, items, step, blocks, frames, count, seed, purpose, BLOCK: tl.constexpr):
+def normal_kernel(out, items, step, frames, count, seed, purpose, BLOCK: tl.constexpr):
     row = tl.program_id(0).to(tl.int64)
     block = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     item, frame = tl.load(items + row // frames), row % frames
@@ -75,8 +76,7 @@ def normal_kernel(out, items, step, blocks, frames, count, seed, purpose, BLOCK:
 
 def normal_by_kernel(seed, purpose, item, frames, count, step):
     out = torch.empty(len(item), frames, count, device=item.device)
-    blocks = -(-count // 4)
-    normal_kernel[(len(item) * frames, triton.cdiv(blocks, 256))](out, item, step, blocks, frames, count, seed, purpose, 256)
+    normal_kernel[(len(item) * frames, triton.cdiv(count, 1024))](out, item, step, frames, count, seed, purpose, 256)
     return out
 
 
@@ -113,5 +113,5 @@ def be_born(net, seed, names=None):
             p.copy_(normal(seed, INIT, item, 1, p.numel(), step).reshape(p.shape) * 0.02)
         elif "temporal_resize" not in name and p.any() and not (p.ndim == 1 and (p == 1).all()):
             bound = 1 / math.sqrt(parameters[name.rsplit(".", 1)[0] + ".weight"][0].numel())
-            u = Stream(seed, INIT, item, step, p.numel()).words[0, :p.numel()].double() * 2.0 ** -32
+            u = streams(seed, [INIT], item, step, p.numel())[0].words[0, :p.numel()].double() * 2.0 ** -32
             p.copy_((bound * (2 * u - 1)).reshape(p.shape))

@@ -29,7 +29,6 @@ import triton.language as tl
 
 import philox
 from optimiser import Optimiser
-from philox import Stream
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "tests", "oracle"))
 from stunet import UNet, UNetConfig, alpha_sigma, ddim, fourier, v_target  # noqa: E402
@@ -521,14 +520,12 @@ class Sprites:
                 out[pick] = ((x[:, :3] + (1 - x[:, 3:]) * back[pick][:, :, None, None]) * 2 - 1).clamp(-1, 1)
         return out if size == s else F.avg_pool2d(out, s // size)
 
-    def draw(self, n, o, step):
+    def draw(self, n, o, random, moments, dropout):
         """draw_scene and draw_caption of src/train/dataset.c -> x0 (n,frames,3,S,S), moments (n,frames), text ids (n,LENGTH), mask
 
-        o: seed, frames, stride, any_start, size and the shares; stride and any_start are not the program's.
+        o: frames, stride, any_start, size and the shares; stride and any_start are not the program's. random ...: streams of n items
         """
-        item = torch.arange(n, device=DEVICE)
-        random, moments, dropout = (Stream(o["seed"], p, item, step) for p in (philox.DATA, philox.MOMENT, philox.DROPOUT))
-        frames, no = o["frames"], item < 0
+        frames, no = o["frames"], torch.zeros(n, dtype=torch.bool, device=DEVICE)
         animated = random.uniform() < 0.7 if frames > 1 and len(self.animated) else no
         i = random.below(torch.where(animated, len(self.animated), len(self.count)))
         i = torch.where(animated, self.animated[i.clamp(max=len(self.animated) - 1)], i) if len(self.animated) else i
@@ -660,13 +657,13 @@ class Step:
         o, n, run = self.o, self.n, self.run
         level = cond = None
         with torch.no_grad():
-            x0, moment, ids, mask = run.sprites.draw(n, o, run.step)
+            purposes = philox.DATA, philox.MOMENT, philox.DROPOUT, philox.TIME, philox.CONDITION
+            *draws, times, conditions = philox.streams(o["seed"], purposes, self.item, run.step)
+            x0, moment, ids, mask = run.sprites.draw(n, o, *draws)
             text = run.captions.encode(ids, mask)
-            u = Stream(o["seed"], philox.TIME, self.item, run.step, 4).uniform()
-            t = (2 / math.pi * torch.atan(o["time_shift"] * torch.tan(math.pi / 2 * u))).float()
+            t = (2 / math.pi * torch.atan(o["time_shift"] * torch.tan(math.pi / 2 * times.uniform()))).float()
             if o["stage"] == "video":
-                random = Stream(o["seed"], philox.CONDITION, self.item, run.step)
-                cond = ends_condition(x0) if o.get("ends") else random_condition(x0, o["condition_share"], random)
+                cond = ends_condition(x0) if o.get("ends") else random_condition(x0, o["condition_share"], conditions)
             if o["stage"] == "ssr":
                 level = (torch.rand(n, device=DEVICE) * 2 - 1).clamp(min=0) * 0.1
                 al, si = (z[:, None, None, None, None] for z in alpha_sigma(level))
