@@ -188,9 +188,6 @@ def exchange(lumiere, folder, asked, spec, captions, sprites, steps):
     for z in (a, b):
         shutil.copytree(z, z + "-lent")
     program(lumiere, folder, {**asked, "out": b + "-lent", "steps": steps + 2}, "--resume")
-    path = os.path.join(a + "-lent", "checkpoint.safetensors")
-    facts, state = train_gpu.read_safetensors(path)
-    train_gpu.write_safetensors(path, state, {**facts, "samples": 0})
     train_gpu.Run({**spec, "out": a + "-lent", "phases": [{"steps": steps + 2, "sizes": spec["phases"][0]["sizes"]}]}, captions, sprites).train()
     states = [train_gpu.read_safetensors(os.path.join(z + "-lent", "checkpoint.safetensors"))[1] for z in (a, b)]
     report("    two steps more, each from the other's checkpoint", max(distance(states[0][k], v) for k, v in states[1].items() if v.any()), 1e-2)

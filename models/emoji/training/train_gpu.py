@@ -828,6 +828,8 @@ class Run:
         return {**self.net.state_dict(), **dict(zip(self.named, self.average))}
 
     def save(self, saved=None, ended=False):
+        if not self.done:
+            return
         os.makedirs(self.spec["out"], exist_ok=True)
         config = config_text(self.net.cfg)
         tensors = {**{"weights/" + k: v for k, v in self.net.state_dict().items()}, **{"average/" + k: v for k, v in self.averaged().items()},
@@ -851,10 +853,10 @@ class Run:
         for k, a in zip(self.named, self.average):
             a.copy_(state["average/" + k])
         self.optimiser.load(state)
-        self.done, self.used, self.seen = int(facts["step"]), float.fromhex(facts["seconds"]), int(facts["samples"])
+        self.done, self.used, self.seen = int(facts["step"]), float.fromhex(facts["seconds"]), int(facts.get("samples", 0))
         self.mean = float.fromhex(facts["loss_mean"]) or None
         self.step.fill_(self.done)
-        self.optimiser.updates.fill_(self.done)
+        self.optimiser.updates.fill_(self.done - int(facts["skipped"]))
         with open(self.path("metrics.csv")) as f:
             self.lines = [r for r in f.read().split("\n")[1:] if r and int(r.split(",")[0]) <= self.done]
         print(f"  goes on at step {self.done}, {self.used:.0f} s", flush=True)
