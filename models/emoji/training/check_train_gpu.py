@@ -147,7 +147,7 @@ def check_against(lumiere):
         with open(config, "w") as f:
             f.write(train_gpu.config_text(SMALL))
         given = {"seed": 7, "optimizer": "muon", "muon_rate": 0.02, "learning_rate": 1e-3, "average": 0.9, "warmup": 3, "cooldown": 0.3, "motion_share": 0.6,
-                 "motion_caption_share": 0.8, "moment_share": 0.5, "wording_share": 0.7, "plain_share": 0.4, "color_share": 0.6, "condition_share": 0.9,
+                 "motion_caption_share": 0.8, "moment_share": 0.5, "wording_share": 0.7, "caption_share": 0.4, "plain_share": 0.4, "color_share": 0.6, "condition_share": 0.9,
                  "caption_dropout": 0.1, "time_shift": 2.0}
         init = None
         for stage, batch, frames, steps in (("image", 16, 1, 5), ("video", 3, 16, 4)):

@@ -294,10 +294,11 @@ class Captions:
         at, end = torch.arange(LENGTH, device=DEVICE)[None], end.clamp(max=LENGTH - 1)[:, None]
         return torch.where(at == end, self.sep, torch.where(at > end, 0, ids)), at <= end
 
-    def compose(self, entry, animated, motion, color, share, heard, random):
-        """lm_caption_compose: motion (N,) is the one told, 0 for none; share of the captions is told in other words; where not heard: nothing."""
+    def compose(self, entry, animated, motion, color, share, caption, heard, random):
+        """lm_caption_compose: motion (N,) is the one told, 0 for none; share of the captions is told in other words, share caption is the caption itself; where not heard: nothing."""
         z, zero = self.z, torch.zeros_like(entry)
-        variant = z["variant_start"][entry] + random.below(z["variant_count"][entry])
+        drawn = random.uniform() >= caption if caption > 0 else zero == 0
+        variant = z["variant_start"][entry] + torch.where(drawn, random.below(z["variant_count"][entry], drawn), 0)
         has_own = (motion == 0) & animated & (z["own_motion"][entry] >= 0)
         own = has_own & (random.uniform(has_own) < 0.5) & ~z["says_motion"][variant].bool()
         phrase = torch.where(own, z["own_motion"][entry], motion)
@@ -550,7 +551,7 @@ class Sprites:
         back = self.colors[color][:, None].expand(-1, frames, -1).flatten(0, 1)
         x0 = self.render(sprite.flatten(), theta_of(x, y, k, turns).flatten(0, 1), k.flatten(), back, o["size"])
         heard = dropout.uniform() >= o["caption_dropout"]
-        ids, mask = self.captions.compose(self.entry[i], count > 1, motion * told, color, o["wording_share"], heard, random)
+        ids, mask = self.captions.compose(self.entry[i], count > 1, motion * told, color, o["wording_share"], o["caption_share"], heard, random)
         said = moment.float() / (MOMENTS - 1) if frames > 1 else torch.where(says_moment[:, None], moment.float() / (MOMENTS - 1), UNKNOWN)
         return x0.reshape(n, frames, 3, o["size"], o["size"]), said, ids, mask
 
@@ -697,7 +698,7 @@ class Step:
 
 
 DEFAULTS = {"seed": 0, "learning_rate": 1e-3, "warmup": 200, "cooldown": 0.2, "average": 0.9995, "stride": 1, "any_start": True, "motion_share": 0.5,
-            "motion_caption_share": 0.0, "moment_share": 0.0, "wording_share": 0.0, "plain_share": 0.0, "color_share": 0.5, "caption_dropout": 0.1,
+            "motion_caption_share": 0.0, "moment_share": 0.0, "wording_share": 0.0, "caption_share": 0.0, "plain_share": 0.0, "color_share": 0.5, "caption_dropout": 0.1,
             "time_shift": 1.0, "condition_share": 1.0, "checkpoint_seconds": 120, "log_every": 20}
 CONFIG = ("in_channels", "cond_channels", "out_channels", "patch", "channels", "res_blocks", "attention", "head_dim", "groups", "text_width", "embed_width",
           "noise_level_cond", "moment_cond", "residual_scale", "video", "temporal_down", "temporal_attention_blocks", "max_frames")    # the program's order
