@@ -51,8 +51,9 @@ static int rounded_down(double size, int multiple) {
 // The shape that fits in have bytes: a smaller picture, then fewer frames. false: there is none.
 static bool find_fitting(const lumiere_model *m, const request *r, double per_pixel, double have, request *out) {
     int side = lm_unet_size_multiple(&m->config), every = m->config.video ? lm_unet_frame_multiple(&m->config) : 1;
-    // not to the last byte: others use memory too, and so does the code that oneDNN makes for the kernels
-    double pixels = 0.75 * fmax(have - 1e8, 0) / per_pixel;
+    // not to the last byte: others use memory too, and so does the code that oneDNN makes for the kernels, up to 100 MB
+    const double reserve = fmin(2.5e8, have / 2);
+    double pixels = 0.75 * (have - reserve) / per_pixel;
     double scale = fmin(1, sqrt(pixels / r->run_frames / r->run_width / r->run_height));
     *out = *r;
     out->width = rounded_down(r->run_width * scale, side);
