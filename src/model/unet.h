@@ -40,9 +40,8 @@ typedef struct lm_unet {
     lm_tensor t;           // [B] F32: diffusion time in [0,1]
     lm_tensor text, mask;  // [B,L,E] F32 token states, [B,L] F32: 1 = real token
     lm_tensor noise_level; // [B] F32, or LM_NONE
-    lm_tensor
-        moment;  // [B,T] F32: where each frame stands, from 0 (first) to 1 (last), or LM_MOMENT_UNKNOWN; or LM_NONE
-    lm_tensor v; // [B,T,H,W,out] F32: v prediction, marked as an output
+    lm_tensor moment;      // [B,T] F32: a frame's place in its clip, 0 to 1, or LM_MOMENT_UNKNOWN; or LM_NONE
+    lm_tensor v;           // [B,T,H,W,out] F32: v prediction, marked as an output
 } lm_unet;
 lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
                       int64_t width, int64_t tokens);

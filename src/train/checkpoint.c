@@ -227,9 +227,9 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
     return s;
 }
 
-// In the video stage what init's file lacks must be the inflation's, in the image stage the moment's: it is born. In
-// the stages image and style what the
-// file has besides must be the inflation's: it is left out. In the ssr stage all must be there and nothing else.
+// What init's file lacks is born: in the video stage the inflation's, in the image stage the moment's; nothing else may
+// be missing. In the stages image and style what the file has besides must be the inflation's: it is left out. In the
+// ssr stage all must be there and nothing else.
 lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     char *path = lm_format("%s/model.safetensors", t->cfg->init);
     lm_skip_fn skip = trainer_is_video(t) || trainer_is_ssr(t) ? NULL : lm_unet_is_inflation;
@@ -239,7 +239,7 @@ lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     for (int i = 0; i < t->params && s == LM_OK; i++) {
         if (filled[i]) continue;
         const char *name = t->slots[i].name;
-        if (trainer_is_video(t) ? lm_unet_is_inflation(name) : !trainer_is_ssr(t) && lm_unet_is_moment(name))
+        if (trainer_is_video(t) ? lm_unet_is_inflation(name) : trainer_is_image(t) && lm_unet_is_moment(name))
             lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
         else
             s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, name);

@@ -7,6 +7,7 @@
 #include "train/low_resolution.h"
 #include "train/shards.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 // Indices of a split's sprites: all, those of more than one frame, and one a subject.
@@ -21,16 +22,41 @@ struct lm_dataset {
     int size;
 };
 
-// Stills come before clips of the same subject, as far as there are any.
-static void find_subjects(const lm_dataset *d, part *p) {
-    for (int stills = 1; stills >= 0; stills--)
-        for (int i = 0; i < p->count; i++) {
-            const lm_sprite *s = &d->sprites.items[p->all[i]];
-            bool known = (s->frames == 1) != stills;
-            for (int k = 0; k < p->subject_count && !known; k++)
-                known = !strcmp(d->sprites.items[p->subjects[k]].subject, s->subject);
-            if (!known) p->subjects[p->subject_count++] = p->all[i];
-        }
+typedef struct candidate {
+    const char *subject;
+    bool animated;
+    int index;
+} candidate;
+
+// Stills before clips, each in the data's order.
+static int by_place(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    return x->animated != y->animated ? x->animated - y->animated : (x->index > y->index) - (x->index < y->index);
+}
+
+static int by_subject(const void *a, const void *b) {
+    const candidate *x = a, *y = b;
+    int order = strcmp(x->subject, y->subject);
+    return order ? order : by_place(a, b);
+}
+
+// The first still of each subject; of those that have none the first clip, after all stills.
+static lm_status find_subjects(lm_error *e, const lm_dataset *d, part *p) {
+    candidate *c = lm_alloc((size_t)p->count, sizeof *c);
+    if (!c) return lm_fail_memory(e, (double)p->count * sizeof *c, "the subjects of the training data");
+    for (int i = 0; i < p->count; i++) {
+        const lm_sprite *s = &d->sprites.items[p->all[i]];
+        c[i] = (candidate){s->subject, s->frames > 1, p->all[i]};
+    }
+    qsort(c, (size_t)p->count, sizeof *c, by_subject);
+    int count = 0;
+    for (int i = 0; i < p->count; i++)
+        if (count == 0 || strcmp(c[count - 1].subject, c[i].subject)) c[count++] = c[i];
+    qsort(c, (size_t)count, sizeof *c, by_place);
+    for (int i = 0; i < count; i++) p->subjects[i] = c[i].index;
+    p->subject_count = count;
+    lm_free(c);
+    return LM_OK;
 }
 
 static lm_status split_sprites(lm_error *e, lm_dataset *d, int split_from) {
@@ -49,7 +75,7 @@ static lm_status split_sprites(lm_error *e, lm_dataset *d, int split_from) {
         p->all[p->count++] = i;
         if (s->frames > 1) p->animated[p->animated_count++] = i;
     }
-    for (int split = 0; split < 2; split++) find_subjects(d, &d->parts[split]);
+    for (int split = 0; split < 2; split++) LM_TRY(find_subjects(e, d, &d->parts[split]));
     return LM_OK;
 }
 
@@ -210,8 +236,7 @@ static lm_status check_options(lm_error *e, const lm_dataset *d, const lm_batch_
         !is_share(o->plain_share) || !is_share(o->caption_dropout) || !is_share(o->condition_share))
         return lm_fail(e, LM_USAGE,
                        "motion_share %g, motion_caption_share %g, moment_share %g, wording_share %g, caption_share %g, "
-                       "plain_share %g, "
-                       "color_share %g, caption_dropout %g and condition_share %g must be from 0 to 1",
+                       "plain_share %g, color_share %g, caption_dropout %g and condition_share %g must be from 0 to 1",
                        o->motion_share, o->motion_caption_share, o->moment_share, o->words.wording, o->words.caption,
                        o->plain_share, o->color_share, o->caption_dropout, o->condition_share);
     if (o->crop) {

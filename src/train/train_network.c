@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
+bool trainer_is_image(const lm_trainer *t) {
+    return !strcmp(t->cfg->stage, "image");
+}
+
 bool trainer_is_video(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "video");
 }

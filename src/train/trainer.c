@@ -51,7 +51,7 @@ static lm_status read_network(lm_error *e, lm_trainer *t) {
         t->net.video = false;
         t->net.cond_channels = 0;
     }
-    if (!strcmp(c->stage, "image") && c->moment_share > 0) t->net.moment_cond = true;
+    if (trainer_is_image(t) && c->moment_share > 0) t->net.moment_cond = true;
     if (trainer_is_video(t) && !t->net.video) { // inflate
         t->net.video = true;
         t->net.cond_channels = 4;

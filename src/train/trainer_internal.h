@@ -50,6 +50,7 @@ struct lm_trainer {
     int made; // folders that were not there before
 };
 
+bool trainer_is_image(const lm_trainer *t); // stage "image"
 bool trainer_is_video(const lm_trainer *t); // stage "video"
 bool trainer_is_ssr(const lm_trainer *t);   // stage "ssr"
 bool trainer_is_style(const lm_trainer *t); // stage "style"
