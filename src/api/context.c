@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "media/media.h"
+#include "net/machine_speed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -21,6 +22,13 @@ lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e)
 
 lm_status api_device(lm_error *e, const lumiere_context *c) {
     return c->device ? LM_OK : lm_fail(e, LM_USAGE, "this context could not be created and has no device");
+}
+
+lm_status context_speed(lm_error *e, lumiere_context *c, double *out) {
+    LM_TRY(api_device(e, c)); // a model may come from another context than one without a device
+    if (c->flops_per_second == 0) LM_TRY(lm_measure_speed(e, c->device, c->compute, &c->flops_per_second));
+    *out = c->flops_per_second;
+    return LM_OK;
 }
 
 static lm_status choose_precision(lm_error *e, lumiere_context *c, const char *name) {

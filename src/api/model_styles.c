@@ -1,6 +1,5 @@
 // Styles of a model: the differences that style files hold, added to the base network's image layers.
 #include "pipeline/context.h"
-#include "pipeline/network_part.h"
 
 #include "base/memory.h"
 
@@ -32,8 +31,9 @@ static lm_status check_style(lm_error *e, const lumiere_style *s) {
                    s->alpha);
 }
 
-static lm_status add_style(lm_error *e, const lumiere_model *m, const lumiere_style *asked, const part_block *b,
-                           const char *base, applied_style *out) {
+// Opens one, and says of it what a recipe does.
+static lm_status open_style(lm_error *e, const lumiere_model *m, const lumiere_style *asked, lm_style **out,
+                            applied_style *applied) {
     const char *path = asked->style;
     LM_TRY(check_style(e, asked));
     if (!is_path(path)) {
@@ -41,19 +41,14 @@ static lm_status add_style(lm_error *e, const lumiere_model *m, const lumiere_st
         if (!own) return unknown_style(e, m, path);
         path = own->file;
     }
-    lm_style *s;
-    LM_TRY(lm_style_open(e, path, &s));
-    memcpy(out->hash, lm_style_hash(s), sizeof out->hash);
-    out->alpha = asked->alpha;
-    lm_status status = LM_OK;
-    if (asked->hash && strcmp(asked->hash, out->hash) != 0)
-        status = lm_fail(e, LM_MODEL, "'%.200s' is not the style file that was asked for: its hash is %s, not %.40s",
-                         path, out->hash, asked->hash);
-    if (status == LM_OK)
-        status = lm_style_add(e, s, b->slots, b->slot_count, lm_unet_is_inflation, base, asked->alpha, b->data);
-    lm_style_free(&s);
-    if (status == LM_OK && !(out->style = lm_strdup(asked->style))) status = lm_fail_memory(e, 100, "a style");
-    return status;
+    LM_TRY(lm_style_open(e, path, out));
+    memcpy(applied->hash, lm_style_hash(*out), sizeof applied->hash);
+    applied->alpha = asked->alpha;
+    if (asked->hash && strcmp(asked->hash, applied->hash) != 0)
+        return lm_fail(e, LM_MODEL, "'%.200s' is not the style file that was asked for: its hash is %s, not %.40s",
+                       path, applied->hash, asked->hash);
+    applied->style = lm_strdup(asked->style);
+    return applied->style ? LM_OK : lm_fail_memory(e, 100, "a style");
 }
 
 void styles_clear(lumiere_model *m) {
@@ -62,26 +57,58 @@ void styles_clear(lumiere_model *m) {
     m->style_count = 0;
 }
 
-// The base network's weights as its file has them, and the styles added: those of the file again when there are none.
+typedef struct styling {
+    lm_style *styles[LUMIERE_MOST_STYLES];
+    const applied_style *applied;
+    int count;
+} styling;
+
+// The base network's weights as its file has them -> with the styles added.
+static lm_status add_styles(lm_error *e, void *user, const lm_param_block *b) {
+    const styling *s = user;
+    char base[LM_DIGEST_TEXT];
+    LM_TRY(lm_style_base_hash(e, b->slots, b->slot_count, lm_unet_is_inflation, b->data, base));
+    for (int i = 0; i < s->count; i++)
+        LM_TRY(lm_style_add(e, s->styles[i], b->slots, b->slot_count, lm_unet_is_inflation, base, s->applied[i].alpha,
+                            b->data));
+    return LM_OK;
+}
+
+// Names a set of styled weights: their files' hashes and alphas, in order. "": no styles.
+static void name_weights(const styling *s, char *key, size_t size) {
+    *key = 0;
+    for (int i = 0; i < s->count; i++) {
+        const size_t n = strlen(key);
+        snprintf(key + n, size - n, "%s %a;", s->applied[i].hash, s->applied[i].alpha);
+    }
+}
+
+static lm_status check_files(lm_error *e, const lumiere_model *m) {
+    char now[17];
+    LM_TRY(lm_model_folder_hash(e, m->folder, now));
+    if (!strcmp(now, m->hash)) return LM_OK;
+    return lm_fail(e, LM_MODEL, "the files of the model %s have changed since it was opened; open it again",
+                   lm_model_folder_path(m->folder));
+}
+
 static lm_status set_styles(lm_error *e, lumiere_model *m, const lumiere_style *styles, int count,
                             applied_style *applied) {
+    enum { KEY = LUMIERE_MOST_STYLES * (LM_DIGEST_TEXT + 40) };
+    char key[KEY];
+    lm_weights *styled = NULL;
     if (count < 0 || count > LUMIERE_MOST_STYLES)
         return lm_fail(e, LM_USAGE, "%d styles; 0 to %d are possible", count, LUMIERE_MOST_STYLES);
-    part_block b;
-    char base[LM_DIGEST_TEXT], now[17];
-    LM_TRY(lm_model_folder_hash(e, m->folder, now));
-    if (strcmp(now, m->hash) != 0)
-        return lm_fail(e, LM_MODEL, "the files of the model %s have changed since it was opened; open it again",
-                       lm_model_folder_path(m->folder));
-    lm_status status = part_block_load(e, lm_model_folder_part(m->folder, "base"), &m->config, &b);
-    if (status == LM_OK && count)
-        status = lm_style_base_hash(e, b.slots, b.slot_count, lm_unet_is_inflation, b.data, base);
-    for (int i = 0; i < count && status == LM_OK; i++) status = add_style(e, m, &styles[i], &b, base, &applied[i]);
-    size_t bytes = (size_t)b.count * sizeof(float);
-    if (status == LM_OK) status = m->device->backend->upload(e, m->device, m->weights, b.data, bytes);
-    if (status == LM_OK && m->plan.plan) lm_plan_weights_changed(m->plan.plan);
-    part_block_free(&b);
-    return status;
+    LM_TRY(check_files(e, m));
+    styling s = {.applied = applied, .count = count};
+    lm_status status = LM_OK;
+    for (int i = 0; i < count && status == LM_OK; i++) status = open_style(e, m, &styles[i], &s.styles[i], &applied[i]);
+    name_weights(&s, key, sizeof key);
+    if (status == LM_OK) status = lm_network_weights(e, m->base, key, count ? add_styles : NULL, &s, &styled);
+    for (int i = 0; i < count; i++) lm_style_free(&s.styles[i]);
+    LM_TRY(status);
+    lm_weights_let_go(m->base, &m->weights);
+    m->weights = styled;
+    return LM_OK;
 }
 
 lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_model *m, const lumiere_style *styles, int count) {

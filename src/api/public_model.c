@@ -1,25 +1,40 @@
 // A model in memory: its folder, the text encoder, and the base network's weights on the device.
 #include "pipeline/context.h"
-#include "pipeline/network_part.h"
 #include "pipeline/upscale.h"
 
 #include "base/memory.h"
 
-static lm_status load_base(lm_error *e, lumiere_model *m, const char *folder) {
-    LM_TRY(part_config(e, folder, lm_text_encoder_width(m->text), &m->config));
+// A part's network is told texts as long and wide as the base network's.
+static lm_status check_text(lm_error *e, const lumiere_model *m, const char *folder, const lm_unet_config *c) {
+    const int width = lm_text_encoder_width(m->text), tokens = lm_text_encoder_tokens(m->text);
+    if (c->text_width != width)
+        return lm_fail(e, LM_MODEL, "%s/config.json: text_width is %d, but the text encoder's width is %d", folder,
+                       c->text_width, width);
+    if (c->text_tokens != tokens)
+        return lm_fail(e, LM_MODEL, "%s/config.json: text_tokens is %d, but the base network's are %d", folder,
+                       c->text_tokens, tokens);
+    return LM_OK;
+}
+
+static lm_status open_base(lm_error *e, lumiere_model *m, const char *folder, const char *text) {
+    LM_TRY(lm_network_open(e, m->device, &lm_unet_family, folder, m->compute, &m->base));
+    m->config = *(const lm_unet_config *)lm_network_config(m->base);
+    LM_TRY(lm_text_encoder_open(e, m->device, text, m->config.text_tokens, &m->text));
+    LM_TRY(check_text(e, m, folder, &m->config));
     if (m->config.noise_level_cond || m->config.in_channels != 3 || m->config.out_channels != 3)
         return lm_fail(e, LM_MODEL,
                        "%s/config.json is not a base network: 3 channels in and out and no noise_level_cond are needed",
                        folder);
-    return part_weights(e, m->device, folder, &m->config, &m->weights, &m->weight_count);
+    return LM_OK;
 }
 
-// The configuration alone; the weights are loaded when they are first used.
+// The weights are loaded when they are first used.
 static lm_status open_upscaler(lm_error *e, lumiere_model *m, const char *folder) {
     upscaler *u = m->ssr = lm_alloc_zero(1, sizeof *u);
     if (!u) return lm_fail_memory(e, sizeof *u, "the super-resolution network");
-    u->folder = folder;
-    LM_TRY(part_config(e, folder, lm_text_encoder_width(m->text), &u->config));
+    LM_TRY(lm_network_open(e, m->device, &lm_unet_family, folder, m->compute, &u->network));
+    u->config = *(const lm_unet_config *)lm_network_config(u->network);
+    LM_TRY(check_text(e, m, folder, &u->config));
     if (lm_unet_is_ssr(&u->config)) return LM_OK;
     return lm_fail(e, LM_MODEL,
                    "%s/config.json is not a super-resolution network: 3 channels in, out and as condition, "
@@ -40,8 +55,9 @@ static lm_status open_model(lm_error *e, lumiere_context *c, const char *folder,
     const char *text, *base;
     LM_TRY(required_part(e, m->folder, "text", &text));
     LM_TRY(required_part(e, m->folder, "base", &base));
-    LM_TRY(lm_text_encoder_open(e, m->device, text, &m->text));
-    LM_TRY(load_base(e, m, base));
+    LM_TRY(open_base(e, m, base, text));
+    LM_TRY(lm_text_encoder_load(e, m->text));
+    LM_TRY(lm_network_weights(e, m->base, "", NULL, NULL, &m->weights));
     const char *ssr = lm_model_folder_part(m->folder, "ssr");
     if (ssr) LM_TRY(open_upscaler(e, m, ssr));
     return lm_model_folder_hash(e, m->folder, m->hash);
@@ -58,10 +74,10 @@ lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumier
 void lumiere_model_free(lumiere_model **model) {
     lumiere_model *m = *model;
     if (!m) return;
-    video_plan_free(&m->plan);
     styles_clear(m);
-    if (m->weights) m->device->backend->release_memory(m->device, m->weights);
-    upscaler_free(&m->ssr, m->device);
+    if (m->base) lm_weights_let_go(m->base, &m->weights);
+    lm_network_free(&m->base);
+    upscaler_free(&m->ssr);
     lm_text_encoder_free(&m->text);
     lm_model_folder_free(&m->folder);
     lm_device_close(&m->device);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "net/machine_speed.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -16,15 +17,17 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     double speed;
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
     LM_TRY(upscale_prepare(e, c, m, r));
-    LM_TRY(measure_speed(e, c, &speed));
+    LM_TRY(context_speed(e, c, &speed));
+    lm_net_cost cost;
+    LM_TRY(upscale_cost(e, m, r, &cost));
     out->steps = r->steps;
     out->frames = r->frames;
     out->fps = r->fps;
     out->width = r->width;
     out->height = r->height;
-    out->bytes = lm_plan_total_bytes(m->ssr->plan.plan) + upscale_buffer_bytes(r, c->threads);
-    out->flops = lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(r);
-    out->seconds = network_seconds(out->flops, speed);
+    out->bytes = cost.bytes + upscale_buffer_bytes(r, c->threads);
+    out->flops = cost.flops * (double)upscale_evaluations(r);
+    out->seconds = lm_network_seconds(out->flops, speed);
     return LM_OK;
 }
 

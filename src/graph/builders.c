@@ -64,8 +64,8 @@ lm_tensor lm_depth_to_space_(lm_graph *g, lm_tensor x, int factor) {
     return lm_op_(g, (lm_op){.kind = LM_OP_DEPTH_TO_SPACE, .attr.shuffle = {factor}}, OPERANDS(x));
 }
 
-lm_tensor lm_fourier_(lm_graph *g, lm_tensor t, int64_t width) {
-    return lm_op_(g, (lm_op){.kind = LM_OP_FOURIER, .attr.fourier = {width}}, OPERANDS(t));
+lm_tensor lm_fourier_(lm_graph *g, lm_tensor t, lm_fourier_attr attr) {
+    return lm_op_(g, (lm_op){.kind = LM_OP_FOURIER, .attr.fourier = attr}, OPERANDS(t));
 }
 
 lm_tensor lm_masked_mean_(lm_graph *g, lm_tensor x, lm_tensor mask) {

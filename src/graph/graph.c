@@ -268,3 +268,17 @@ int64_t lm_graph_param_count(const lm_graph *g) {
 int64_t lm_graph_grad_count(const lm_graph *g) {
     return g->grad_elements;
 }
+
+double lm_graph_flops(const lm_graph *g) {
+    double sum = 0;
+    for (int i = 0; i < g->node_count; i++) {
+        const graph_node *n = &g->nodes[i];
+        lm_desc in[LM_MAX_INPUTS] = {0}, out[LM_MAX_OUTPUTS] = {0};
+        for (int k = 0; k < LM_MAX_INPUTS; k++)
+            if (n->in[k] >= 0) in[k] = g->values[n->in[k]].desc;
+        for (int k = 0; k < LM_MAX_OUTPUTS; k++)
+            if (n->out[k] >= 0) out[k] = g->values[n->out[k]].desc;
+        sum += lm_op_flops(&n->op, in, out);
+    }
+    return sum;
+}

@@ -63,7 +63,7 @@ lm_tensor lm_concat_(lm_graph *g, lm_tensor a, lm_tensor b);
 lm_tensor lm_slice_(lm_graph *g, lm_tensor x, int64_t first, int64_t count);
 lm_tensor lm_space_to_depth_(lm_graph *g, lm_tensor x, int factor);
 lm_tensor lm_depth_to_space_(lm_graph *g, lm_tensor x, int factor);
-lm_tensor lm_fourier_(lm_graph *g, lm_tensor t, int64_t width);
+lm_tensor lm_fourier_(lm_graph *g, lm_tensor t, lm_fourier_attr attr);
 lm_tensor lm_masked_mean_(lm_graph *g, lm_tensor x, lm_tensor mask);
 lm_tensor lm_embedding_(lm_graph *g, lm_tensor ids, lm_tensor table);
 lm_tensor lm_mse_(lm_graph *g, lm_tensor y, lm_tensor target);
@@ -115,3 +115,4 @@ int lm_graph_params(const lm_graph *g);
 const lm_param_info *lm_graph_param(const lm_graph *g, int i);
 int64_t lm_graph_param_count(const lm_graph *g); // elements of the flat block of all parameters
 int64_t lm_graph_grad_count(const lm_graph *g);  // elements of the flat block of gradients
+double lm_graph_flops(const lm_graph *g);        // floating-point operations of all its nodes

@@ -52,8 +52,9 @@ typedef enum lm_op_kind {
     LM_OP_SLICE,               // x[...,C] [acc] -> y[...,count], channels from attr.slice.first on; CONCAT's gradient
     LM_OP_SPACE_TO_DEPTH, // [B,T,H,W,C] -> [B,T,H/f,W/f,C f f], channel c f f + i f + j (PyTorch's pixel_unshuffle)
     LM_OP_DEPTH_TO_SPACE, // the inverse (pixel_shuffle)
-    LM_OP_FOURIER, // t[B] -> [B,width] = sin(1000 t f_i), cos(1000 t f_i), f_i = 10000^(-i / (width/2)); no gradient
-    LM_OP_MASKED_MEAN,      // x[B,L,E] mask[B,L] -> [B,E], the mean over l with mask 1 (0 if there is none)
+    LM_OP_FOURIER,        // t[B] -> [B,width] = sin(s t f_i), cos(s t f_i), f_i = 10000^(-i / (width/2)), s = scale; no
+                          // gradient
+    LM_OP_MASKED_MEAN,    // x[B,L,E] mask[B,L] -> [B,E], the mean over l with mask 1 (0 if there is none)
     LM_OP_MASKED_MEAN_GRAD, // mask dy -> dx[B,L,E]
     LM_OP_EMBEDDING,        // ids[B,L] (I32) table[V,E] -> [B,L,E]
     LM_OP_EMBEDDING_GRAD,   // ids dy -> dtable
@@ -93,6 +94,12 @@ typedef struct lm_attention_attr {
     int heads;
 } lm_attention_attr;
 
+typedef struct lm_fourier_attr {
+    int64_t width;
+    double scale;
+    bool cosine_first;
+} lm_fourier_attr;
+
 typedef struct lm_op {
     lm_op_kind kind;
     union {
@@ -111,9 +118,7 @@ typedef struct lm_op {
         struct {
             int factor;
         } shuffle; // SPACE_TO_DEPTH, DEPTH_TO_SPACE
-        struct {
-            int64_t width;
-        } fourier;
+        lm_fourier_attr fourier;
         struct {
             int64_t rows;
         } rows; // ADD_POSITION_GRAD_P: F; EMBEDDING_GRAD: V

@@ -4,8 +4,10 @@
 #include "graph/plan.h"
 #include "lumiere/lumiere.h"
 #include "media/media.h"
-#include "model/text_encoder.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
+#include "net/network.h"
+#include "net/network.h"
+#include "net/text_encoder.h"
 #include "store/style_file.h"
 #include "tasks/given.h"
 
@@ -24,14 +26,6 @@ struct lumiere_clip {
     lm_clip clip; // RGB
 };
 
-// The U-Net planned for one shape, bound to the model's weights.
-typedef struct video_plan {
-    int frames, width, height; // as computed: multiples of what the network needs
-    lm_graph *graph;
-    lm_plan *plan;
-    lm_unet net;
-} video_plan;
-
 // A style that the model's weights have at present.
 typedef struct applied_style {
     char *style; // as it was asked for
@@ -44,11 +38,10 @@ struct lumiere_model {
     lm_dtype compute;
     lm_model_folder *folder;
     lm_text_encoder *text;
-    lm_unet_config config;
-    float *weights;       // device memory
-    int64_t weight_count; // floats
+    lm_network *base;
+    lm_unet_config config; // base's
+    lm_weights *weights;   // base's at present, with the model's styles
     char hash[17];
-    video_plan plan;      // of the last shape asked for; graph NULL: none
     struct upscaler *ssr; // upscale.h; NULL when the model has no such part
     applied_style styles[LUMIERE_MOST_STYLES];
     int style_count;
@@ -113,9 +106,10 @@ lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_gen
 const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"
 int evaluations_per_step(const request *r);  // of the network: 2 with guidance
 
-// Makes m->plan fit r. LM_MEMORY names a size or number of frames that fits.
-lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r);
-void video_plan_free(video_plan *p);
+lm_net_use base_use(const lumiere_model *m, const request *r); // of the base network
+// Makes its plan. LM_MEMORY names a size or number of frames that fits.
+lm_status base_prepare(lm_error *e, lumiere_model *m, const request *r);
+lm_status base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
 uint64_t task_buffer_bytes(const lumiere_model *m, const task *t); // all of a task's
@@ -123,13 +117,19 @@ uint64_t task_buffer_bytes(const lumiere_model *m, const task *t); // all of a t
 lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t);
 
 // LM_USAGE when a text is no UTF-8. lost_words: those past the encoder's tokens.
-lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lost_words, size_t size);
+lm_status prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size);
 
 // Adds the members of the recipe that tell a task from text to video. false: no memory.
 bool task_describe(const task *t, struct json_t *recipe);
 // Merges the members of the JSON object in text; "" and NULL add none.
 lm_status recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
 
-// Floating-point operations a second that this device reaches in a 3x3 convolution of the context's precision.
-lm_status measure_speed(lm_error *e, lumiere_context *c, double *out);
-double network_seconds(double flops, double speed); // of a whole network, from that speed
+// As lm_measure_speed, measured once.
+lm_status context_speed(lm_error *e, lumiere_context *c, double *out);
+
+// What a network is told of a text; zeros before it is encoded.
+typedef struct text_input {
+    float *states, *mask; // [text_tokens, text_width], [text_tokens]
+} text_input;
+lm_status text_input_encode(lm_error *e, lm_text_encoder *encoder, const char *text, text_input *out);
+void text_input_free(text_input *t);

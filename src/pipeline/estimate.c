@@ -2,6 +2,7 @@
 #include "pipeline/upscale.h"
 
 #include "base/memory.h"
+#include "net/machine_speed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -25,15 +26,11 @@ static void copy_lost_words(const char *text, int64_t lost, char *out, size_t si
     strcpy(out + n, "...");
 }
 
-lm_status prompt_check(lm_error *e, lumiere_model *m, const char *text, char *lost_words, size_t size) {
-    size_t bytes = LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
-    float mask[LM_TEXT_TOKENS], *states = lm_alloc(bytes, 1);
-    if (!states) return lm_fail_memory(e, (double)bytes, "the text states");
+lm_status prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size) {
     int64_t lost = -1;
-    lm_status status = lm_text_encode(e, m->text, text, states, mask, &lost);
-    if (status == LM_OK) copy_lost_words(text, lost, lost_words, size);
-    lm_free(states);
-    return status;
+    LM_TRY(lm_text_encoder_read(e, m->text, text, &lost));
+    copy_lost_words(text, lost, lost_words, size);
+    return LM_OK;
 }
 
 uint64_t task_buffer_bytes(const lumiere_model *m, const task *t) {
@@ -62,9 +59,11 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
     upscale_request u;
     LM_TRY(task_enlargement(e, m, t, &u));
     LM_TRY(upscale_prepare(e, c, m, &u));
+    lm_net_cost cost;
+    LM_TRY(upscale_cost(e, m, &u, &cost));
     uint64_t later = upscale_buffer_bytes(&u, c->threads);
-    out->bytes += lm_plan_total_bytes(m->ssr->plan.plan) + (later > buffers ? later - buffers : 0);
-    out->flops += lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(&u);
+    out->bytes += cost.bytes + (later > buffers ? later - buffers : 0);
+    out->flops += cost.flops * (double)upscale_evaluations(&u);
     out->base_width = out->width;
     out->base_height = out->height;
     out->width = u.width;
@@ -72,21 +71,16 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
     return LM_OK;
 }
 
-double network_seconds(double flops, double speed) {
-    // A whole network reaches about this share of what its largest convolutions reach; normalisation and attention read
-    // and write much for the operations they do.
-    const double share_of_convolution = 0.6;
-    return flops / (speed * share_of_convolution);
-}
-
 static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
     const request *r = &t->r;
     double speed;
     LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
-    LM_TRY(video_plan_make(e, m, r));
+    LM_TRY(base_prepare(e, m, r));
     LM_TRY(task_check_buffers(e, m, t));
-    LM_TRY(measure_speed(e, c, &speed));
+    LM_TRY(context_speed(e, c, &speed));
+    lm_net_cost cost;
+    LM_TRY(base_cost(e, m, r, &cost));
     out->steps = task_steps(t);
     out->frames = r->frames;
     out->width = r->width;
@@ -95,10 +89,10 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->fps = r->fps;
     out->sampler = r->sampler;
     uint64_t buffers = task_buffer_bytes(m, t);
-    out->bytes = lm_plan_total_bytes(m->plan.plan) + buffers;
-    out->flops = lm_plan_flops(m->plan.plan) * out->steps * evaluations_per_step(r) * r->windows.count;
+    out->bytes = cost.bytes + buffers;
+    out->flops = cost.flops * out->steps * evaluations_per_step(r) * r->windows.count;
     if (t->enlarges) LM_TRY(add_enlargement(e, c, m, t, buffers, out));
-    out->seconds = network_seconds(out->flops, speed);
+    out->seconds = lm_network_seconds(out->flops, speed);
     if (!t->o->input) return LM_OK;
     const lm_given_options *g = &t->given_options;
     const lm_fit fit = lm_given_fit(g);

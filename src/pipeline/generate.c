@@ -14,19 +14,13 @@
 
 enum { INPUT_NOISE = 2 }; // of the noise's key: an input that the same seed made gets other noise than it came from
 
-// What the U-Net is told of a text.
-typedef struct text_input {
-    float *states; // [LM_TEXT_TOKENS, width]
-    float mask[LM_TEXT_TOKENS];
-} text_input;
-
 typedef struct generation {
     lumiere_model *m;
     const task *t;
     const request *r; // t's
     const lumiere_generate_options *o;
     text_input with, without; // the prompt, the negative prompt
-    int64_t per_frame;        // floats of a frame: run_height x run_width x 3
+    int64_t per_frame;        // floats of a frame: run_height x run_width x channels
     int64_t count;            // of the clip that is sampled, [sample_frames, per_frame]
     int64_t window_count;     // of what the network sees at once, [run_frames, per_frame]
     float *x, *unguided;      // the noisy clip; [window_count]
@@ -34,7 +28,7 @@ typedef struct generation {
     float *condition;         // [run_frames, run_height, run_width, 4], NULL when the network takes none
     float *moments;           // [run_frames]
     float *frame_condition;   // [run_height, run_width, 4], where a part of the clip is given
-    int condition_at;         // the frame for which the plan's condition begins; -1: it holds none yet
+    int condition_at;         // the frame for which it begins; -1: for none yet
     int step;                 // of the sampler, from 0
     lumiere_clip preview;
     double started;
@@ -42,16 +36,6 @@ typedef struct generation {
     int later;                   // evaluations of super-resolution, for progress
     double later_steps;          // what they cost, in steps of this network
 } generation;
-
-static size_t text_bytes(const lumiere_model *m) {
-    return LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
-}
-
-static lm_status encode(lm_error *e, lumiere_model *m, const char *text, text_input *out) {
-    out->states = lm_alloc(text_bytes(m), 1);
-    if (!out->states) return lm_fail_memory(e, (double)text_bytes(m), "the text states");
-    return lm_text_encode(e, m->text, text, out->states, out->mask, NULL);
-}
 
 // Whether the network is given a part of the clip.
 static bool has_given(const generation *g) {
@@ -85,8 +69,10 @@ static lm_status allocate(lm_error *e, generation *g) {
 
 // All that sampling needs.
 static void free_buffers(generation *g) {
-    float **buffers[] = {&g->with.states, &g->without.states,  &g->x,      &g->unguided, &g->window, &g->window_v,
-                         &g->condition,   &g->frame_condition, &g->moments};
+    float **buffers[] = {&g->x,         &g->unguided,        &g->window, &g->window_v,
+                         &g->condition, &g->frame_condition, &g->moments};
+    text_input_free(&g->with);
+    text_input_free(&g->without);
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         lm_free(*buffers[i]);
         *buffers[i] = NULL;
@@ -95,48 +81,44 @@ static void free_buffers(generation *g) {
 }
 
 // The condition of the window that begins at a frame: zeros, but for what is given of it.
-static lm_status give_condition(lm_error *e, generation *g, int first) {
+static void give_condition(generation *g, int first) {
     const request *r = g->r;
-    if (!g->condition || g->condition_at == first || (g->condition_at >= 0 && !has_given(g))) return LM_OK;
+    if (!g->condition || g->condition_at == first || !has_given(g)) return;
     size_t frame = (size_t)g->per_frame / 3 * 4;
-    for (int i = 0; i < r->run_frames && has_given(g); i++) {
+    for (int i = 0; i < r->run_frames; i++) {
         int at = r->loop ? (first + i) % r->sample_frames : first + i;
         lm_given_condition(&g->t->given, at, r->run_width, r->run_height, g->condition + (size_t)i * frame);
     }
     g->condition_at = first;
-    size_t bytes = (size_t)g->window_count / 3 * (size_t)g->m->config.cond_channels * sizeof(float);
-    return lm_plan_write(e, g->m->plan.plan, g->m->plan.net.cond, g->condition, bytes);
 }
 
 static lm_status evaluate(lm_error *e, generation *g, const text_input *text, const float *x, float t, float *v) {
-    lm_plan *p = g->m->plan.plan;
-    const lm_unet *net = &g->m->plan.net;
-    size_t bytes = (size_t)g->window_count * sizeof(float);
-    LM_TRY(lm_plan_write(e, p, net->x, x, bytes));
-    LM_TRY(lm_plan_write(e, p, net->t, &t, sizeof t));
-    LM_TRY(lm_plan_write(e, p, net->text, text->states, text_bytes(g->m)));
-    LM_TRY(lm_plan_write(e, p, net->mask, text->mask, sizeof text->mask));
-    LM_TRY(lm_plan_run(e, p));
-    return lm_plan_read(e, p, net->v, v, bytes);
+    const lm_net_use use = base_use(g->m, g->r);
+    const lm_feed feeds[] = {{"x", x},
+                             {"t", &t},
+                             {"text", text->states},
+                             {"mask", text->mask},
+                             {"cond", g->condition},
+                             {"moment", g->moments},
+                             {NULL, NULL}};
+    return lm_network_run(e, g->m->base, &use, lm_weights_params(g->m->weights), NULL, feeds,
+                          (const lm_fetch[]){{"v", v}, {NULL, NULL}});
 }
 
 // Where in the clip the frames of the window stand that begins at a frame.
-static lm_status give_moments(lm_error *e, generation *g, int first) {
+static void give_moments(generation *g, int first) {
     const request *r = g->r;
-    const lm_unet *net = &g->m->plan.net;
-    if (net->moment.id < 0) return LM_OK;
     for (int i = 0; i < r->run_frames; i++) {
         int at = r->loop ? (first + i) % r->sample_frames : first + i;
         g->moments[i] = r->frames > 1 ? fminf((float)at / (float)(r->frames - 1), 1) : LM_MOMENT_UNKNOWN;
     }
-    return lm_plan_write(e, g->m->plan.plan, net->moment, g->moments, (size_t)r->run_frames * sizeof(float));
 }
 
 // v of a window of run_frames frames, x, that begins at a frame of the clip.
 static lm_status denoise_window(lm_error *e, generation *g, int first, const float *x, float t, float *v) {
     double scale = g->r->cfg_scale;
-    LM_TRY(give_condition(e, g, first));
-    LM_TRY(give_moments(e, g, first));
+    give_condition(g, first);
+    give_moments(g, first);
     LM_TRY(evaluate(e, g, scale == 0 ? &g->without : &g->with, x, t, v));
     if (evaluations_per_step(g->r) == 1) return LM_OK;
     LM_TRY(evaluate(e, g, &g->without, x, t, g->unguided));
@@ -267,9 +249,11 @@ static lm_status prepare_enlargement(lm_error *e, const lumiere_context *c, gene
     upscale_request *u = &g->enlargement;
     LM_TRY(task_enlargement(e, g->m, g->t, u));
     LM_TRY(upscale_prepare(e, c, g->m, u));
-    double step = lm_plan_flops(g->m->plan.plan) * evaluations_per_step(g->r) * g->r->windows.count;
+    lm_net_cost base, ssr;
+    LM_TRY(base_cost(e, g->m, g->r, &base));
+    LM_TRY(upscale_cost(e, g->m, u, &ssr));
     g->later = (int)upscale_evaluations(u);
-    g->later_steps = lm_plan_flops(g->m->ssr->plan.plan) * g->later / step;
+    g->later_steps = ssr.flops * g->later / (base.flops * evaluations_per_step(g->r) * g->r->windows.count);
     return LM_OK;
 }
 
@@ -290,9 +274,9 @@ static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, l
 }
 
 static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **out) {
-    LM_TRY(encode(e, g->m, g->r->prompt, &g->with));
-    LM_TRY(encode(e, g->m, g->r->negative, &g->without));
-    LM_TRY(video_plan_make(e, g->m, g->r));
+    LM_TRY(text_input_encode(e, g->m->text, g->r->prompt, &g->with));
+    LM_TRY(text_input_encode(e, g->m->text, g->r->negative, &g->without));
+    LM_TRY(base_prepare(e, g->m, g->r));
     LM_TRY(task_check_buffers(e, g->m, g->t));
     LM_TRY(prepare_enlargement(e, c, g));
     LM_TRY(allocate(e, g));

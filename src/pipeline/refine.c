@@ -78,9 +78,11 @@ static bool hand_on_base(void *user, const lumiere_clip *clip) {
 static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *second,
                             const request *first, passes *p) {
     const request *r = &second->r;
-    LM_TRY(video_plan_make(e, m, r));
+    LM_TRY(base_prepare(e, m, r));
     LM_TRY(task_check_buffers(e, m, second));
-    double step = lm_plan_flops(m->plan.plan) * evaluations_per_step(r) * r->windows.count;
+    lm_net_cost base, ssr;
+    LM_TRY(base_cost(e, m, r, &base));
+    double step = base.flops * evaluations_per_step(r) * r->windows.count;
     double small = step * first->run_width * first->run_height / r->run_width / r->run_height;
     p->after = task_steps(second);
     p->later = step * p->after;
@@ -89,7 +91,8 @@ static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model
         LM_TRY(task_enlargement(e, m, second, &u));
         LM_TRY(upscale_prepare(e, c, m, &u));
         p->after += (int)upscale_evaluations(&u);
-        p->later += lm_plan_flops(m->ssr->plan.plan) * (double)upscale_evaluations(&u);
+        LM_TRY(upscale_cost(e, m, &u, &ssr));
+        p->later += ssr.flops * (double)upscale_evaluations(&u);
     }
     p->later /= small * first->steps;
     return LM_OK;

@@ -4,15 +4,13 @@
 #include "pipeline/context.h"
 #include "diffusion/multidiffusion.h"
 
-// The part of a model. Its weights are loaded, and its plan made, when they are first used.
+// The part of a model. Its weights are loaded when they are first used.
 typedef struct upscaler {
-    const char *folder;
-    lm_unet_config config;
-    float *weights;       // device memory; NULL: not loaded yet
-    int64_t weight_count; // floats
-    video_plan plan;      // of the last window asked for
+    lm_network *network;
+    lm_unet_config config; // the network's
+    lm_weights *weights;   // NULL: not loaded yet
 } upscaler;
-void upscaler_free(upscaler **u, lm_device *d);
+void upscaler_free(upscaler **u);
 
 // Options with their defaults filled in, checked.
 typedef struct upscale_request {
@@ -41,6 +39,8 @@ lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, u
 int64_t upscale_evaluations(const upscale_request *r); // of the network, in the whole run
 // Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.
 uint64_t upscale_buffer_bytes(const upscale_request *r, int threads);
+lm_net_use upscale_use(const lumiere_model *m, const upscale_request *r); // of the network
+lm_status upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out);
 // Loads the weights and makes the plan. LM_MEMORY names tiles or a number of frames that fit.
 lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
 

@@ -1,5 +1,4 @@
 // Options of super-resolution: defaults, checks, windows, and the plan of one window.
-#include "pipeline/network_part.h"
 #include "pipeline/upscale.h"
 
 #include "base/memory.h"
@@ -11,10 +10,10 @@
 
 enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2, USUAL_FPS = 16 };
 
-void upscaler_free(upscaler **u, lm_device *d) {
+void upscaler_free(upscaler **u) {
     if (!*u) return;
-    video_plan_free(&(*u)->plan);
-    if ((*u)->weights) d->backend->release_memory(d, (*u)->weights);
+    if ((*u)->network) lm_weights_let_go((*u)->network, &(*u)->weights);
+    lm_network_free(&(*u)->network);
     lm_free(*u);
     *u = NULL;
 }
@@ -125,42 +124,38 @@ uint64_t upscale_buffer_bytes(const upscale_request *r, int threads) {
     uint64_t pixels = (uint64_t)r->run_width * (uint64_t)r->run_height, rgb = 3 * sizeof(float);
     uint64_t noisy = (uint64_t)r->frames * pixels * rgb;
     uint64_t sum_and_condition = 2 * (uint64_t)r->grid.time.window * pixels * rgb;
-    uint64_t tile = (uint64_t)lm_grid_floats(&r->grid) * sizeof(float);
+    uint64_t tile = 2 * (uint64_t)lm_grid_floats(&r->grid) * sizeof(float); // and its condition
     uint64_t low = (uint64_t)threads * 2 * (pixels / (LM_ENLARGEMENT * LM_ENLARGEMENT)) * rgb;
     uint64_t made = (uint64_t)r->frames * (uint64_t)r->width * (uint64_t)r->height * 3;
     return noisy + sum_and_condition + tile + low + made;
 }
 
-static lm_status build(lm_error *e, const lumiere_model *m, const lm_grid *g, video_plan *p) {
-    *p = (video_plan){.frames = g->time.window, .width = g->columns.window, .height = g->rows.window};
-    p->graph = lm_graph_create(m->compute);
-    if (!p->graph) return lm_fail_memory(e, 4096, "the super-resolution network");
-    p->net = lm_unet_build(p->graph, &m->ssr->config, 1, p->frames, p->height, p->width, LM_TEXT_TOKENS);
-    return lm_graph_status(p->graph, e);
+static lm_net_use use_of(const lumiere_model *m, const lm_grid *g) {
+    return (lm_net_use){.shape = {1, g->time.window, g->rows.window, g->columns.window, m->ssr->config.text_tokens}};
 }
 
-static lm_status plan_bytes(lm_error *e, const lumiere_model *m, const lm_grid *g, uint64_t *out) {
-    video_plan p;
-    lm_status status = build(e, m, g, &p);
-    if (status == LM_OK) status = lm_plan_bytes(e, p.graph, m->device, out);
-    video_plan_free(&p);
-    return status;
+lm_net_use upscale_use(const lumiere_model *m, const upscale_request *r) {
+    return use_of(m, &r->grid);
+}
+
+lm_status upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out) {
+    const lm_net_use use = use_of(m, &r->grid);
+    return lm_network_cost(e, m->ssr->network, &use, out);
 }
 
 // Smaller tiles that make r fit in have bytes, or else the smallest and a number of frames that fit; *tile 0: nothing.
-static void find_fitting(const lumiere_model *m, const upscale_request *r, int threads, double have, int *tile,
-                         int *frames) {
+static void find_fitting(lumiere_model *m, const upscale_request *r, int threads, double have, int *tile, int *frames) {
     int side = side_multiple(&m->ssr->config);
     *tile = 0;
     for (int size = r->tile / 2 / side * side; size >= 64 && size >= side; size = size / 2 / side * side) {
         upscale_request s = *r;
         lm_error ignored = {0};
-        uint64_t planned;
+        lm_net_cost cost;
         int overlap = r->tile_overlap < size ? r->tile_overlap : size - side;
         s.grid.rows = lm_windows_make(r->run_height, size, overlap);
         s.grid.columns = lm_windows_make(r->run_width, size, overlap);
-        if (plan_bytes(&ignored, m, &s.grid, &planned) != LM_OK) return;
-        double room = have - (double)planned - (double)upscale_buffer_bytes(&s, threads);
+        if (upscale_cost(&ignored, m, &s, &cost) != LM_OK) return;
+        double room = have - (double)cost.bytes - (double)upscale_buffer_bytes(&s, threads);
         double frame = 15.0 * r->run_width * r->run_height, less = ceil(fmax(-room, 0) / frame);
         // with fewer frames than a window's all of this would be another sum
         bool fits = less < r->frames && (less == 0 || r->frames - less >= s.grid.time.window);
@@ -170,7 +165,7 @@ static void find_fitting(const lumiere_model *m, const upscale_request *r, int t
     }
 }
 
-static lm_status refuse(lm_error *e, const lumiere_model *m, const upscale_request *r, int threads, double need,
+static lm_status refuse(lm_error *e, lumiere_model *m, const upscale_request *r, int threads, double need,
                         double have) {
     int tile, frames;
     char advice[80] = "nothing fits";
@@ -187,23 +182,13 @@ static lm_status refuse(lm_error *e, const lumiere_model *m, const upscale_reque
 
 lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
     upscaler *u = m->ssr;
-    if (!u->weights) LM_TRY(part_weights(e, m->device, u->folder, &u->config, &u->weights, &u->weight_count));
-    video_plan *p = &u->plan;
-    const lm_grid *g = &r->grid;
-    double have = (double)lm_memory_available(), buffers = (double)upscale_buffer_bytes(r, c->threads);
-    if (p->plan && p->frames == g->time.window && p->width == g->columns.window && p->height == g->rows.window)
-        return buffers > have ? refuse(e, m, r, c->threads, buffers, have) : LM_OK;
-    video_plan_free(p);
-    have = (double)lm_memory_available();
-    uint64_t planned = 0;
-    LM_TRY(plan_bytes(e, m, g, &planned));
-    double need = buffers + (double)planned;
+    const lm_net_use use = use_of(m, &r->grid);
+    lm_net_cost cost = {0};
+    if (!u->weights) LM_TRY(lm_network_weights(e, u->network, "", NULL, NULL, &u->weights));
+    const bool made = lm_network_has(u->network, &use);
+    if (!made) LM_TRY(lm_network_cost(e, u->network, &use, &cost));
+    const double have = (double)(lm_memory_available() + (made ? 0 : lm_network_idle_bytes(u->network)));
+    const double need = (double)(cost.bytes + upscale_buffer_bytes(r, c->threads));
     if (need > have) return refuse(e, m, r, c->threads, need, have);
-    lm_status status = build(e, m, g, p);
-    if (status == LM_OK) status = lm_plan_create(e, p->graph, m->device, &p->plan);
-    if (status == LM_OK)
-        lm_plan_bind(p->plan, u->weights, NULL);
-    else
-        video_plan_free(p);
-    return status;
+    return lm_network_prepare(e, u->network, &use);
 }

@@ -21,11 +21,13 @@ typedef struct run {
     const lm_clip *in;
     const upscale_watch *watch;
     lm_pool *pool;
-    int64_t frame;       // floats of a frame as computed
-    float *x;            // [frames, frame]: noisy residual
-    float *sum;          // [window, frame]: predictions of frames that more windows may hold, from frame sum_at on
-    float *cond;         // [window, frame]: input with its noise, enlarged, from frame cond_at on
-    float *tile;         // of the network
+    int64_t frame;           // floats of a frame as computed
+    float *x;                // [frames, frame]: noisy residual
+    float *sum;              // [window, frame]: predictions of frames that more windows may hold, from frame sum_at on
+    float *cond;             // [window, frame]: input with its noise, enlarged, from frame cond_at on
+    float *tile, *cond_tile; // of the network
+    text_input text;
+    float t;
     float *scratch;      // one piece for each thread
     int64_t piece;       // floats of a piece
     int sum_at, cond_at; // cond_at -1: nothing yet
@@ -43,8 +45,9 @@ static lm_status allocate(lm_error *e, run *u, int threads) {
     u->sum = lm_alloc_zero(window, sizeof(float));
     u->cond = lm_alloc(window, sizeof(float));
     u->tile = lm_alloc((size_t)lm_grid_floats(&r->grid), sizeof(float));
+    u->cond_tile = lm_alloc((size_t)lm_grid_floats(&r->grid), sizeof(float));
     u->scratch = lm_alloc((size_t)u->piece * (size_t)threads, sizeof(float));
-    if (!u->x || !u->sum || !u->cond || !u->tile || !u->scratch)
+    if (!u->x || !u->sum || !u->cond || !u->tile || !u->cond_tile || !u->scratch)
         return lm_fail_memory(e, (double)upscale_buffer_bytes(r, threads), "the clip to be made");
     u->out = lm_alloc_zero(1, sizeof *u->out);
     if (!u->out) return lm_fail_memory(e, sizeof *u->out, "a clip");
@@ -58,6 +61,8 @@ static void free_run(run *u) {
     lm_free(u->sum);
     lm_free(u->cond);
     lm_free(u->tile);
+    lm_free(u->cond_tile);
+    text_input_free(&u->text);
     lm_free(u->scratch);
     lumiere_clip_free(&u->out);
     lm_pool_free(&u->pool);
@@ -138,15 +143,18 @@ static lm_status finish_frames(lm_error *e, run *u, int end) {
 
 static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
     const lm_grid *g = &u->r->grid;
-    lm_plan *p = u->m->ssr->plan.plan;
-    const lm_unet *net = &u->m->ssr->plan.net;
-    size_t bytes = (size_t)lm_grid_floats(g) * sizeof(float);
+    const lm_net_use use = upscale_use(u->m, u->r);
     lm_grid_take(g, i, row, column, u->x, 0, u->tile);
-    LM_TRY(lm_plan_write(e, p, net->x, u->tile, bytes));
-    lm_grid_take(g, i, row, column, u->cond, u->cond_at, u->tile);
-    LM_TRY(lm_plan_write(e, p, net->cond, u->tile, bytes));
-    LM_TRY(lm_plan_run(e, p));
-    LM_TRY(lm_plan_read(e, p, net->v, u->tile, bytes));
+    lm_grid_take(g, i, row, column, u->cond, u->cond_at, u->cond_tile);
+    const lm_feed feeds[] = {{"x", u->tile},
+                             {"cond", u->cond_tile},
+                             {"t", &u->t},
+                             {"text", u->text.states},
+                             {"mask", u->text.mask},
+                             {"noise_level", &(const float){(float)u->r->noise_level}},
+                             {NULL, NULL}};
+    LM_TRY(lm_network_run(e, u->m->ssr->network, &use, lm_weights_params(u->m->ssr->weights), NULL, feeds,
+                          (const lm_fetch[]){{"v", u->tile}, {NULL, NULL}}));
     lm_grid_add(g, i, row, column, u->tile, u->sum, u->sum_at);
     return LM_OK;
 }
@@ -177,27 +185,12 @@ static lm_status window(lm_error *e, run *u, int i) {
     return LM_OK;
 }
 
-static lm_status write_text(lm_error *e, run *u) {
-    lumiere_model *m = u->m;
-    const lm_unet *net = &m->ssr->plan.net;
-    size_t bytes = LM_TEXT_TOKENS * (size_t)lm_text_encoder_width(m->text) * sizeof(float);
-    float mask[LM_TEXT_TOKENS], *states = lm_alloc(bytes, 1), level = (float)u->r->noise_level;
-    if (!states) return lm_fail_memory(e, (double)bytes, "the text states");
-    lm_status status = lm_text_encode(e, m->text, u->r->prompt, states, mask, NULL);
-    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->text, states, bytes);
-    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->mask, mask, sizeof mask);
-    if (status == LM_OK) status = lm_plan_write(e, m->ssr->plan.plan, net->noise_level, &level, sizeof level);
-    lm_free(states);
-    return status;
-}
-
 static lm_status take_steps(lm_error *e, run *u) {
     const upscale_request *r = u->r;
-    LM_TRY(write_text(e, u));
+    LM_TRY(text_input_encode(e, u->m->text, r->prompt, &u->text));
     lm_noise_fill_still(u->x, r->frames, u->frame, r->seed, r->clip, NOISE_STEP);
     for (u->step = 0; u->step < r->steps; u->step++) {
-        float t = (float)lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps);
-        LM_TRY(lm_plan_write(e, u->m->ssr->plan.plan, u->m->ssr->plan.net.t, &t, sizeof t));
+        u->t = (float)lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps);
         u->sum_at = 0;
         for (int i = 0; i < r->grid.time.count; i++) LM_TRY(window(e, u, i));
     }

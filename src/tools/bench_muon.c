@@ -63,6 +63,6 @@ lm_status bench_muon(lm_error *e, const lumiere_context *c, bench_row *row, int 
     if (work) b->muon_release(row->device, work);
     lm_free(l.shapes);
     lm_free(l.matrices);
-    lm_plan_weights_changed(row->plan);
+    lm_network_changed(row->network);
     return s;
 }

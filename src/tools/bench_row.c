@@ -23,7 +23,7 @@ const bench_kind *bench_kind_find(const char *name, size_t length) {
     return NULL;
 }
 
-static lm_unet_config network(const bench_kind *k) {
+static lm_unet_config config_of(const bench_kind *k) {
     lm_unet_config c = lm_unet_config_default();
     if (k->ssr) return lm_unet_config_ssr();
     if (!k->video) return c;
@@ -35,20 +35,14 @@ static lm_unet_config network(const bench_kind *k) {
     return c;
 }
 
-static lm_status build(lm_error *e, const lumiere_context *c, bench_row *row) {
+static lm_status create_network(lm_error *e, const lumiere_context *c, bench_row *row) {
     const bench_kind *k = &row->kind;
-    lm_unet_config config = network(k);
-    lm_graph *g = row->graph = lm_graph_create(c->compute);
-    if (!g) return lm_fail_memory(e, 4096, "the network");
-    if (k->train) lm_graph_train(g, k->video ? lm_unet_is_inflation : NULL);
-    row->net = lm_unet_build(g, &config, k->clips, k->frames, k->size, k->size, LM_TEXT_TOKENS);
-    if (k->train) {
-        row->target = lm_input(g, "target", LM_F32, k->clips, k->frames, k->size, k->size, 3);
-        lm_tensor loss = lm_mse(g, row->net.v, row->target);
-        lm_output(g, loss);
-        lm_graph_backward(g, loss);
-    }
-    return lm_graph_status(g, e);
+    const lm_unet_config config = config_of(k);
+    row->use = (lm_net_use){.shape = {k->clips, k->frames, k->size, k->size, config.text_tokens},
+                            .purpose = k->train ? LM_NET_TRAIN : LM_NET_PREDICT,
+                            .trained = k->video ? lm_unet_is_inflation : NULL,
+                            .kept = true};
+    return lm_network_create(e, row->device, &lm_unet_family, &config, c->compute, &row->network);
 }
 
 static lm_status alloc(lm_error *e, bench_row *row, int64_t floats, float **out) {
@@ -84,29 +78,6 @@ static lm_status make_weights(lm_error *e, bench_row *row) {
     return status;
 }
 
-static lm_status write_input(lm_error *e, bench_row *row, lm_tensor t) {
-    if (t.id < 0) return LM_OK;
-    lm_desc d = lm_tensor_desc(row->graph, t);
-    return lm_plan_write(e, row->plan, t, row->noise, (size_t)lm_desc_bytes(&d));
-}
-
-static lm_status write_inputs(lm_error *e, bench_row *row) {
-    const bench_kind *k = &row->kind;
-    float t[BENCH_CLIPS], mask[BENCH_CLIPS * LM_TEXT_TOKENS];
-    for (int i = 0; i < k->clips; i++) {
-        t[i] = (float)(i + 1) / (float)(k->clips + 1);
-        for (int j = 0; j < LM_TEXT_TOKENS; j++) mask[i * LM_TEXT_TOKENS + j] = j < 8;
-    }
-    LM_TRY(write_input(e, row, row->net.x));
-    LM_TRY(write_input(e, row, row->net.cond));
-    LM_TRY(write_input(e, row, row->net.text));
-    LM_TRY(write_input(e, row, row->net.moment));
-    if (k->train) LM_TRY(write_input(e, row, row->target));
-    if (k->ssr) LM_TRY(lm_plan_write(e, row->plan, row->net.noise_level, t, (size_t)k->clips * sizeof *t));
-    LM_TRY(lm_plan_write(e, row->plan, row->net.t, t, (size_t)k->clips * sizeof *t));
-    return lm_plan_write(e, row->plan, row->net.mask, mask, (size_t)k->clips * LM_TEXT_TOKENS * sizeof *mask);
-}
-
 // Runs of parameters that are trained, one update each.
 static lm_status update(lm_error *e, bench_row *row) {
     lm_adamw rule = {1e-5f, 0.9f, 0.999f, 1e-8f, 0.01f, 1, 0.999f, ++row->updates};
@@ -122,13 +93,31 @@ static lm_status update(lm_error *e, bench_row *row) {
         LM_TRY(row->device->backend->adamw(e, row->device, &rule, row->weights + p->offset, row->grads + p->grad_offset,
                                            m, m + trained, row->average + p->offset, n));
     }
-    lm_plan_weights_changed(row->plan);
+    lm_network_changed(row->network);
     return LM_OK;
 }
 
+static lm_status run_network(lm_error *e, bench_row *row) {
+    float t[BENCH_CLIPS], mask[BENCH_CLIPS * LM_TEXT_TOKENS];
+    for (int i = 0; i < row->kind.clips; i++) {
+        t[i] = (float)(i + 1) / (float)(row->kind.clips + 1);
+        for (int j = 0; j < LM_TEXT_TOKENS; j++) mask[i * LM_TEXT_TOKENS + j] = j < 8;
+    }
+    const lm_feed feeds[] = {{"x", row->noise},
+                             {"cond", row->noise},
+                             {"text", row->noise},
+                             {"moment", row->noise},
+                             {"target", row->noise},
+                             {"noise_level", t},
+                             {"t", t},
+                             {"mask", mask},
+                             {NULL, NULL}};
+    return lm_network_run(e, row->network, &row->use, row->weights, row->grads, feeds,
+                          (const lm_fetch[]){{NULL, NULL}});
+}
+
 static lm_status run_once(lm_error *e, bench_row *row) {
-    LM_TRY(write_inputs(e, row));
-    LM_TRY(lm_plan_run(e, row->plan));
+    LM_TRY(run_network(e, row));
     if (!row->kind.train) return LM_OK;
     const double start = lm_seconds();
     LM_TRY(update(e, row));
@@ -179,25 +168,25 @@ static lm_status time_runs(lm_error *e, bench_row *row, int repeat) {
     return status;
 }
 
+// Enough for any input: the condition has most channels, or else the texts are longest.
 static lm_status make_noise(lm_error *e, bench_row *row) {
-    lm_tensor inputs[] = {row->net.x, row->net.cond, row->net.text};
-    int64_t most = 0;
-    for (int i = 0; i < 3; i++) {
-        if (inputs[i].id < 0) continue;
-        lm_desc d = lm_tensor_desc(row->graph, inputs[i]);
-        if (lm_desc_count(&d) > most) most = lm_desc_count(&d);
-    }
-    row->noise = lm_alloc((size_t)most, sizeof(float));
-    if (!row->noise) return lm_fail_memory(e, 4.0 * (double)most, "the inputs");
-    lm_random_normal(row->noise, most, 3, LM_FOR_TEST, 0, 0, 0);
+    const bench_kind *k = &row->kind;
+    const lm_unet_config config = config_of(k);
+    const int64_t pixels = (int64_t)k->clips * k->frames * k->size * k->size * (3 + config.cond_channels);
+    const int64_t texts = (int64_t)k->clips * config.text_tokens * config.text_width,
+                  n = pixels > texts ? pixels : texts;
+    row->noise = lm_alloc((size_t)n, sizeof(float));
+    if (!row->noise) return lm_fail_memory(e, 4.0 * (double)n, "the inputs");
+    lm_random_normal(row->noise, n, 3, LM_FOR_TEST, 0, 0, 0);
     return LM_OK;
 }
 
 // Prepares every kernel once, so that what oneDNN keeps of it is not taken for the plan's.
 static lm_status prepare_code(lm_error *e, bench_row *row) {
+    lm_net_cost ignored;
     malloc_trim(0);
-    uint64_t before = process_bytes("VmRSS:"), ignored;
-    LM_TRY(lm_plan_bytes(e, row->graph, row->device, &ignored));
+    uint64_t before = process_bytes("VmRSS:");
+    LM_TRY(lm_network_cost(e, row->network, &row->use, &ignored));
     malloc_trim(0);
     uint64_t after = process_bytes("VmRSS:");
     row->code = after > before ? after - before : 0;
@@ -206,29 +195,28 @@ static lm_status prepare_code(lm_error *e, bench_row *row) {
 
 lm_status bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind *kind, int repeat, bench_row *row) {
     *row = (bench_row){.kind = *kind, .device = c->device};
-    LM_TRY(build(e, c, row));
-    LM_TRY(make_weights(e, row));
+    LM_TRY(create_network(e, c, row));
     LM_TRY(make_noise(e, row));
     LM_TRY(prepare_code(e, row));
+    const uint64_t before = process_bytes("VmRSS:");
+    LM_TRY(lm_network_plan(e, row->network, &row->use, &row->plan, &row->graph));
+    LM_TRY(make_weights(e, row));
     reset_peak();
-    uint64_t before = process_bytes("VmRSS:");
-    LM_TRY(lm_plan_create(e, row->graph, row->device, &row->plan));
-    lm_plan_bind(row->plan, row->weights, row->grads);
     LM_TRY(time_runs(e, row, repeat));
-    uint64_t peak = process_bytes("VmHWM:"), gradients = (uint64_t)lm_graph_grad_count(row->graph) * sizeof(float);
-    // gradients, moments and averages are touched for the first time in the runs; they are no part of the plan
-    uint64_t state = kind->train ? gradients : 0;
+    // weights, their average, gradients and moments are no part of the plan
+    const uint64_t weights = (uint64_t)lm_graph_param_count(row->graph) * sizeof(float),
+                   gradients = (uint64_t)lm_graph_grad_count(row->graph) * sizeof(float),
+                   state = kind->train ? 2 * weights + 3 * gradients : weights, peak = process_bytes("VmHWM:");
     row->measured = peak > before + state ? peak - before - state : 0;
     row->planned = lm_plan_total_bytes(row->plan);
     row->flops = lm_plan_flops(row->plan);
     if (kind->train && !kind->video) LM_TRY(bench_muon(e, c, row, repeat));
     lm_plan_profile(row->plan, true);
-    return lm_plan_run(e, row->plan);
+    return run_network(e, row);
 }
 
 void bench_row_free(bench_row *row) {
-    lm_plan_free(&row->plan);
-    lm_graph_free(&row->graph);
+    lm_network_free(&row->network);
     float *blocks[] = {row->weights, row->grads, row->moments, row->average};
     for (int i = 0; i < 4; i++)
         if (blocks[i]) row->device->backend->release_memory(row->device, blocks[i]);

@@ -18,10 +18,10 @@ typedef struct bench_optimiser {
 typedef struct bench_row {
     bench_kind kind;
     lm_device *device;
+    lm_network *network;
+    lm_net_use use;
+    lm_plan *plan; // the network's
     lm_graph *graph;
-    lm_plan *plan;
-    lm_unet net;
-    lm_tensor target;
     float *weights, *grads, *moments, *average; // device memory; moments: two blocks, one after the other
     float *noise;                               // host: what the inputs are filled with
     int64_t updates;

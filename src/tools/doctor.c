@@ -30,47 +30,62 @@ static void say(doctor *d, lm_status status, const char *format, ...) {
     if (status != LM_OK && d->failures++ == 0) d->first = status;
 }
 
+enum { TRIAL_SIDE = 16, TRIAL_FRAMES = 8, TRIAL_NUMBERS = 1 << 22 };
+
+static lm_unet_config trial_config(void) {
+    lm_unet_config c = lm_unet_config_default();
+    c.video = true;
+    c.max_frames = TRIAL_FRAMES;
+    c.temporal_attention_blocks = 1;
+    for (int i = 0; i + 1 < c.levels; i++) c.temporal_down[i] = true;
+    for (int i = 0; i < c.levels; i++) c.channels[i] = 32;
+    return c;
+}
+
+static const float *trial_noise(float *numbers, int64_t count, uint32_t stream) {
+    lm_random_normal(numbers, count, 7, LM_FOR_TEST, stream, 0, 0);
+    return numbers;
+}
+
+// Random weights on the device.
+static lm_status trial_weights(lm_error *e, lm_device *d, const lm_graph *g, float **out) {
+    const int64_t n = lm_graph_param_count(g);
+    float *host = lm_alloc((size_t)n, sizeof *host);
+    if (!host) return lm_fail_memory(e, 4.0 * (double)n, "a trial");
+    trial_noise(host, n, 99);
+    for (int64_t i = 0; i < n; i++) host[i] *= 0.05f;
+    lm_status status = d->backend->alloc(e, d, (size_t)n * sizeof *host, (void **)out);
+    if (status == LM_OK) status = d->backend->upload(e, d, *out, host, (size_t)n * sizeof *host);
+    lm_free(host);
+    return status;
+}
+
 // A small network with random weights, node by node against the reference device.
 typedef struct trial {
-    lm_graph *graph;
+    lm_network *network;
     lm_plan *plan;
     float *weights, *numbers;
 } trial;
 
-static lm_status trial_input(lm_error *e, trial *t, lm_tensor x, uint32_t stream) {
-    lm_desc d = lm_tensor_desc(t->graph, x);
-    int64_t n = lm_desc_count(&d);
-    lm_random_normal(t->numbers, n, 7, LM_FOR_TEST, stream, 0, 0);
-    if (stream == 0) // times and masks
-        for (int64_t i = 0; i < n; i++) t->numbers[i] = i % 2 ? 0.5f : 1;
-    return lm_plan_write(e, t->plan, x, t->numbers, (size_t)lm_desc_bytes(&d));
-}
-
 static lm_status trial_run(lm_error *e, lumiere_context *c, lm_dtype compute, trial *t, double *worst, int *node) {
-    enum { SIDE = 16, FRAMES = 8, NUMBERS = 1 << 22 };
-    lm_unet_config config = lm_unet_config_default();
-    config.video = true;
-    config.max_frames = FRAMES;
-    config.temporal_attention_blocks = 1;
-    for (int i = 0; i + 1 < config.levels; i++) config.temporal_down[i] = true;
-    for (int i = 0; i < config.levels; i++) config.channels[i] = 32;
-    t->graph = lm_graph_create(compute);
-    t->numbers = lm_alloc(NUMBERS, sizeof(float));
-    if (!t->graph || !t->numbers) return lm_fail_memory(e, 4.0 * NUMBERS, "a trial");
-    lm_unet net = lm_unet_build(t->graph, &config, 1, FRAMES, SIDE, SIDE, LM_TEXT_TOKENS);
-    LM_TRY(lm_graph_status(t->graph, e));
-    int64_t n = lm_graph_param_count(t->graph);
-    if (n > NUMBERS) return lm_fail(e, LM_FAILED, "the trial network has %lld weights", (long long)n);
-    LM_TRY(c->device->backend->alloc(e, c->device, (size_t)n * sizeof(float), (void **)&t->weights));
-    lm_random_normal(t->numbers, n, 7, LM_FOR_TEST, 99, 0, 0);
-    for (int64_t i = 0; i < n; i++) t->numbers[i] *= 0.05f;
-    LM_TRY(c->device->backend->upload(e, c->device, t->weights, t->numbers, (size_t)n * sizeof(float)));
-    LM_TRY(lm_plan_create(e, t->graph, c->device, &t->plan));
-    lm_plan_bind(t->plan, t->weights, NULL);
-    LM_TRY(trial_input(e, t, net.x, 1));
-    LM_TRY(trial_input(e, t, net.text, 2));
-    LM_TRY(trial_input(e, t, net.t, 0));
-    LM_TRY(trial_input(e, t, net.mask, 0));
+    const lm_unet_config config = trial_config();
+    const lm_net_use use = {.shape = {1, TRIAL_FRAMES, TRIAL_SIDE, TRIAL_SIDE, config.text_tokens}};
+    const int64_t pixels = TRIAL_FRAMES * TRIAL_SIDE * TRIAL_SIDE * 3,
+                  text = (int64_t)config.text_tokens * config.text_width;
+    lm_graph *graph;
+    LM_TRY(lm_network_create(e, c->device, &lm_unet_family, &config, compute, &t->network));
+    LM_TRY(lm_network_plan(e, t->network, &use, &t->plan, &graph));
+    LM_TRY(trial_weights(e, c->device, graph, &t->weights));
+    t->numbers = lm_alloc((size_t)(pixels + text + config.text_tokens), sizeof *t->numbers);
+    if (!t->numbers) return lm_fail_memory(e, 4.0 * (double)(pixels + text), "a trial");
+    float *mask = t->numbers + pixels + text;
+    for (int i = 0; i < config.text_tokens; i++) mask[i] = i % 2 ? 0.5f : 1;
+    const lm_feed feeds[] = {{"x", trial_noise(t->numbers, pixels, 1)},
+                             {"text", trial_noise(t->numbers + pixels, text, 2)},
+                             {"t", mask},
+                             {"mask", mask},
+                             {NULL, NULL}};
+    LM_TRY(lm_network_run(e, t->network, &use, t->weights, NULL, feeds, (const lm_fetch[]){{NULL, NULL}}));
     return lm_plan_compare(e, t->plan, worst, node);
 }
 
@@ -89,8 +104,7 @@ static void check_arithmetic(doctor *d, lm_dtype compute, double most) {
     } else
         say(d, LM_OK, "arithmetic in %s: %d nodes as on the reference device (largest normalised square error %.1e)",
             lm_dtype_name(compute), lm_plan_nodes(t.plan), worst);
-    lm_plan_free(&t.plan);
-    lm_graph_free(&t.graph);
+    lm_network_free(&t.network);
     if (t.weights) d->c->device->backend->release_memory(d->c->device, t.weights);
     lm_free(t.numbers);
 }
@@ -145,7 +159,7 @@ static void check_upscaler(doctor *d, lumiere_model *m) {
         say(d, d->c->error.status, "super-resolution: %s", d->c->error.text);
     else
         say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",
-            (double)m->ssr->weight_count / 1e6, frames, estimate.width, estimate.height, estimate.seconds,
+            (double)lm_weights_count(m->ssr->weights) / 1e6, frames, estimate.width, estimate.height, estimate.seconds,
             (double)estimate.bytes / 1e6);
 }
 
@@ -157,7 +171,8 @@ static void check_model(doctor *d, const char *folder) {
         return;
     }
     say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lumiere_model_name(m),
-        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder), (double)m->weight_count / 1e6, m->hash);
+        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
+        (double)lm_weights_count(m->weights) / 1e6, m->hash);
     const lumiere_generate_options o = {.prompt = "a rocket"};
     if (lumiere_estimate_generate(d->c, m, &o, &estimate) != LUMIERE_OK)
         say(d, d->c->error.status, "model: %s", d->c->error.text);

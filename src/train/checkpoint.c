@@ -20,7 +20,7 @@ enum { SETS = 4, FIRST_MOMENT = 2, SECOND_MOMENT = 3 };
 // NULL: the parameter has nothing in this set.
 static const char *set_name(const lm_trainer *t, int set, int param) {
     static const char *const names[SETS] = {"weights", "average", "moment1", "moment2"};
-    const bool trained = lm_graph_param(t->train.graph, param)->trainable, muon = t->rules[param].muon;
+    const bool trained = lm_graph_param(t->graph, param)->trainable, muon = t->rules[param].muon;
     if (set >= FIRST_MOMENT && !trained) return NULL;
     if (set == FIRST_MOMENT && muon) return "momentum";
     return set == SECOND_MOMENT && muon ? NULL : names[set];
@@ -42,7 +42,7 @@ static void state_free(state_block *b) {
 
 static lm_status state_create(lm_error *e, const lm_trainer *t, state_block *b) {
     *b = (state_block){0};
-    const lm_graph *g = t->train.graph;
+    const lm_graph *g = t->graph;
     for (int s = 0; s < SETS; s++) {
         b->at[s] = b->count;
         b->count += s < FIRST_MOMENT ? t->elements : s == FIRST_MOMENT ? t->grad_elements : t->second_elements;
@@ -169,7 +169,7 @@ static bool parse_number(const char *text, double *out) {
 static lm_status check_optimiser(lm_error *e, const lm_trainer *t, const lm_safetensors *f, const char *path) {
     static const char *const found[] = {"momentum", "moment1"};
     for (int i = 0; i < t->params; i++) {
-        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        const lm_param_info *p = lm_graph_param(t->graph, i);
         const bool muon = t->rules[i].muon;
         if (!p->trainable) continue;
         char *other = lm_format("%s/%s", found[muon], p->name);
@@ -240,7 +240,7 @@ lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
         if (filled[i]) continue;
         const char *name = t->slots[i].name;
         if (trainer_is_video(t) ? lm_unet_is_inflation(name) : trainer_is_image(t) && lm_unet_is_moment(name))
-            lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
+            lm_param_born(t->graph, i, (uint64_t)t->cfg->seed, block);
         else
             s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, name);
     }
@@ -286,7 +286,7 @@ lm_status trainer_start(lm_error *e, lm_trainer *t) {
     if (*t->cfg->init)
         s = trainer_load_init(e, t, block);
     else
-        for (int i = 0; i < t->params; i++) lm_param_born(t->train.graph, i, (uint64_t)t->cfg->seed, block);
+        for (int i = 0; i < t->params; i++) lm_param_born(t->graph, i, (uint64_t)t->cfg->seed, block);
     if (s == LM_OK && *t->cfg->inflation) s = load_inflation(e, t, block);
     const lm_backend *k = t->d->backend;
     size_t bytes = (size_t)t->elements * sizeof(float), grad_bytes = (size_t)t->grad_elements * sizeof(float);

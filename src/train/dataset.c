@@ -1,7 +1,7 @@
 #include "train/dataset.h"
 
 #include "base/memory.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 #include "train/captions.h"
 #include "train/conditions.h"
 #include "train/low_resolution.h"

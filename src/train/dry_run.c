@@ -12,7 +12,7 @@ typedef struct group_total {
 
 static void count_groups(const lm_trainer *t, group_total totals[LM_UNET_GROUPS][2]) {
     for (int i = 0; i < t->params; i++) {
-        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        const lm_param_info *p = lm_graph_param(t->graph, i);
         if (!p->trainable) continue;
         group_total *total = &totals[p->group][t->rules[i].muon];
         total->parameters += lm_desc_count(&p->desc);
@@ -22,7 +22,9 @@ static void count_groups(const lm_trainer *t, group_total totals[LM_UNET_GROUPS]
 }
 
 lm_status trainer_describe(lm_error *e, const lm_trainer *t) {
-    (void)e;
+    lm_net_cost train, validation;
+    LM_TRY(lm_network_cost(e, t->network, &t->train, &train));
+    LM_TRY(lm_network_cost(e, t->network, &t->eval, &validation));
     const lm_run_config *c = t->cfg;
     group_total totals[LM_UNET_GROUPS][2] = {0};
     count_groups(t, totals);
@@ -37,12 +39,12 @@ lm_status trainer_describe(lm_error *e, const lm_trainer *t) {
     trainer_log(t, "steps: %lld of %lld clips, from step %lld; the rates rise over %lld and fall over the last %g %%",
                 (long long)c->steps, (long long)c->batch, (long long)t->step, (long long)c->warmup, 100 * c->cooldown);
     const double state = 4.0 * (double)(2 * t->elements + 2 * t->grad_elements + t->second_elements);
-    const double held = t->muon ? (double)t->muon->held : 0, plan = (double)lm_plan_total_bytes(t->train.plan),
-                 eval = (double)lm_plan_total_bytes(t->eval.plan);
+    const double held = t->muon ? (double)t->muon->held : 0, plan = (double)train.bytes,
+                 eval = (double)validation.bytes;
     trainer_log(
         t, "memory: %.0f MB: weights, average, gradients and moments %.0f, training %.0f, validation %.0f, Muon %.0f",
         (state + held + plan + eval) / 1e6, state / 1e6, plan / 1e6, eval / 1e6, held / 1e6);
-    const double network = lm_plan_flops(t->train.plan), muon = t->muon ? t->muon->flops : 0;
+    const double network = train.flops, muon = t->muon ? t->muon->flops : 0;
     trainer_log(t, "work: %.1f GFLOP a step: network %.1f, Muon %.1f (%.0f %% of it; %d matrices, %s)",
                 (network + muon) / 1e9, network / 1e9, muon / 1e9, 100 * muon / (network + muon), t->matrix_count,
                 t->muon ? t->muon->name : "none");

@@ -48,7 +48,7 @@ static void add_squares(const float *a, const float *b, int64_t n, double *sum) 
 // The fixed clips of one split, with room for predictions.
 typedef struct probe {
     lm_trainer *t;
-    train_network n;
+    lm_net_use use;
     lm_split split;
     int clips, side, pooled; // sides: of the clips and pooled
     int64_t frames, count;   // count: floats of a clip
@@ -62,7 +62,7 @@ static int64_t pooled_count(const probe *p) {
 }
 
 static void probe_free(probe *p) {
-    trainer_network_free(&p->n);
+    lm_network_drop(p->t->network, &p->use);
     lm_train_batch_free(&p->batch);
     lm_free(p->x0);
     lm_free(p->mean);
@@ -136,10 +136,7 @@ static lm_status predict(lm_error *e, probe *p, lm_wording wording, double t, sh
             for (int64_t k = 0; k < p->count; k++)
                 p->batch.xt[i * p->count + k] = (float)l.alpha * p->x0[clip * p->count + k] + (float)l.sigma * noise[k];
         }
-        lm_status s = trainer_feed(e, p->t, &p->n, &p->batch);
-        if (s == LM_OK) s = lm_plan_run(e, p->n.plan);
-        if (s == LM_OK)
-            s = lm_plan_read(e, p->n.plan, p->n.io.v, p->batch.v, (size_t)(size * p->count) * sizeof(float));
+        lm_status s = trainer_run(e, p->t, &p->use, p->t->average, &p->batch, NULL, p->batch.v);
         for (int i = 0; i < size && first + i < p->clips && s == LM_OK; i++)
             judge(p, first + i, t, p->batch.xt + i * p->count, p->batch.v + i * p->count, full, small);
         lm_batch_free(&p->batch.data);
@@ -155,8 +152,6 @@ static double explained(const share *s) {
 static lm_status measure_split(lm_error *e, probe *p) {
     lm_trainer *t = p->t;
     LM_TRY(probe_alloc(e, p));
-    LM_TRY(trainer_network(e, t, t->batch.clips, false, false, &p->n));
-    lm_plan_bind(p->n.plan, t->average, NULL);
     LM_TRY(find_mean(e, p));
     double told[2] = {0};
     for (int wording = 0; wording < LM_WORDINGS; wording++)
@@ -179,6 +174,7 @@ lm_status trainer_explain(lm_error *e, lm_trainer *t) {
         int side = (int)t->cfg->size, subjects = lm_dataset_subjects(t->dataset, split);
         int clips = most[trainer_is_video(t)][split];
         probe p = {.t = t,
+                   .use = trainer_use(t, t->batch.clips, LM_NET_PREDICT),
                    .split = split,
                    .clips = subjects < clips ? subjects : clips,
                    .side = side,

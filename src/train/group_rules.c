@@ -1,7 +1,7 @@
 // Which optimiser trains which group of the network's parameters: the run file's keys optimizer and groups.
 #include "train/run_config.h"
 
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -23,8 +23,8 @@ static lm_matrix_shape matrix_shape(const lm_trainer *t, const lm_param_info *p)
 
 // Elements that the parameter takes in a flat block, what lies between it and the next included.
 static int64_t room_of(const lm_trainer *t, int i) {
-    const int64_t end = i + 1 < t->params ? lm_graph_param(t->train.graph, i + 1)->offset : t->elements;
-    return end - lm_graph_param(t->train.graph, i)->offset;
+    const int64_t end = i + 1 < t->params ? lm_graph_param(t->graph, i + 1)->offset : t->elements;
+    return end - lm_graph_param(t->graph, i)->offset;
 }
 
 lm_status trainer_choose_rules(lm_error *e, lm_trainer *t) {
@@ -35,7 +35,7 @@ lm_status trainer_choose_rules(lm_error *e, lm_trainer *t) {
     t->second_elements = 0;
     t->matrix_count = 0;
     for (int i = 0; i < t->params; i++) {
-        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        const lm_param_info *p = lm_graph_param(t->graph, i);
         if (!p->trainable) continue;
         const lm_matrix_shape s = matrix_shape(t, p);
         param_rule *r = &t->rules[i];
@@ -55,7 +55,7 @@ static void list_matrices(const lm_trainer *t, lm_matrix_shape *shapes) {
     int k = 0;
     for (int i = 0; i < t->params; i++) {
         if (!t->rules[i].muon) continue;
-        const lm_param_info *p = lm_graph_param(t->train.graph, i);
+        const lm_param_info *p = lm_graph_param(t->graph, i);
         const lm_matrix_shape s = matrix_shape(t, p);
         for (int64_t j = 0; j < matrix_parts(t, p); j++, k++) {
             const int64_t at = p->offset + j * s.rows * s.columns, grad_at = p->grad_offset + j * s.rows * s.columns;
@@ -100,13 +100,13 @@ void trainer_optimiser_free(lm_trainer *t) {
 }
 
 static bool same_rule(const lm_trainer *t, int i, int j) {
-    return lm_graph_param(t->train.graph, i)->trainable == lm_graph_param(t->train.graph, j)->trainable &&
+    return lm_graph_param(t->graph, i)->trainable == lm_graph_param(t->graph, j)->trainable &&
            t->rules[i].muon == t->rules[j].muon && t->rules[i].rate == t->rules[j].rate;
 }
 
 // AdamW over every run of its parameters that lie side by side and have one rate.
 static lm_status update_adamw(lm_error *e, lm_trainer *t, lm_adamw *p, double schedule) {
-    const lm_graph *g = t->train.graph;
+    const lm_graph *g = t->graph;
     for (int i = 0, j; i < t->params; i = j) {
         int64_t n = 0;
         for (j = i; j < t->params && same_rule(t, i, j); j++) n += room_of(t, j);
@@ -124,7 +124,7 @@ static lm_status update_muon(lm_error *e, lm_trainer *t, const lm_muon *p, doubl
     if (!t->muon) return LM_OK;
     int k = 0;
     for (int i = 0; i < t->params; i++)
-        for (int64_t j = t->rules[i].muon ? matrix_parts(t, lm_graph_param(t->train.graph, i)) : 0; j > 0; j--)
+        for (int64_t j = t->rules[i].muon ? matrix_parts(t, lm_graph_param(t->graph, i)) : 0; j > 0; j--)
             t->matrices[k++].rate = (float)(t->rules[i].rate * schedule);
     return t->d->backend->muon(e, t->d, t->muon, p, t->matrices);
 }
@@ -145,6 +145,6 @@ lm_status trainer_update(lm_error *e, lm_trainer *t, double schedule, double gra
                           .average = adamw.average};
     LM_TRY(update_adamw(e, t, &adamw, schedule));
     LM_TRY(update_muon(e, t, &muon, schedule));
-    lm_plan_weights_changed(t->train.plan);
+    lm_network_changed(t->network);
     return LM_OK;
 }

@@ -5,7 +5,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/plain_text.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 #include "store/style_file.h"
 
 #include <errno.h>

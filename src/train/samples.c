@@ -22,17 +22,14 @@ lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
     o.caption_dropout = 0;
     int chunks = (int)((t->cfg->validation_clips + o.clips - 1) / o.clips);
     double sum = 0;
-    lm_plan_bind(t->eval.plan, t->average, NULL);
     for (int i = 0; i < chunks; i++) {
         lm_train_batch b;
         o.first = i * o.clips;
         LM_TRY(lm_train_batch_make(e, t->dataset, &o, 0, chunks * o.clips, &b));
-        lm_status s = trainer_feed(e, t, &t->eval, &b);
+        float loss;
+        lm_status s = trainer_run(e, t, &t->eval, t->average, &b, &loss, NULL);
         lm_train_batch_free(&b);
         LM_TRY(s);
-        LM_TRY(lm_plan_run(e, t->eval.plan));
-        float loss;
-        LM_TRY(lm_plan_read(e, t->eval.plan, t->eval.loss, &loss, sizeof loss));
         sum += (double)loss;
     }
     *out = sum / chunks;
@@ -42,34 +39,30 @@ lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
 // One clip being sampled: a network of one clip and its two texts.
 typedef struct sheet {
     lm_trainer *t;
-    train_network n;
+    lm_net_use use;
     float *text[2], *mask[2]; // prompt and ""
     float *other;             // the unconditional prediction
+    float *cond;              // zeros; NULL where the network takes none
     float moments[LM_MOMENTS];
     int64_t count; // floats of a clip
 } sheet;
 
-static lm_status predict(lm_error *e, sheet *s, int which, float *v) {
-    size_t width = (size_t)lm_text_encoder_width(s->t->encoder);
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.text, s->text[which], LM_TEXT_TOKENS * width * sizeof(float)));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.mask, s->mask[which], LM_TEXT_TOKENS * sizeof(float)));
-    LM_TRY(lm_plan_run(e, s->n.plan));
-    return lm_plan_read(e, s->n.plan, s->n.io.v, v, (size_t)s->count * sizeof(float));
+static lm_status predict(lm_error *e, sheet *s, int which, const float *x, float time, float *v) {
+    const lm_feed feeds[] = {{"x", x},
+                             {"t", &time},
+                             {"text", s->text[which]},
+                             {"mask", s->mask[which]},
+                             {"cond", s->cond},
+                             {"moment", s->moments},
+                             {NULL, NULL}};
+    return lm_network_run(e, s->t->network, &s->use, s->t->average, NULL, feeds,
+                          (const lm_fetch[]){{"v", v}, {NULL, NULL}});
 }
 
 static lm_status denoise(lm_error *e, void *user, const float *x, double time, float *v) {
     sheet *s = user;
-    float t32 = (float)time;
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.x, x, (size_t)s->count * sizeof(float)));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.t, &t32, sizeof t32));
-    if (s->n.io.moment.id >= 0) {
-        int frames = s->t->batch.frames;
-        for (int f = 0; f < frames; f++)
-            s->moments[f] = frames > 1 ? (float)f / (float)(frames - 1) : LM_MOMENT_UNKNOWN;
-        LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.moment, s->moments, (size_t)frames * sizeof(float)));
-    }
-    LM_TRY(predict(e, s, 0, v));
-    LM_TRY(predict(e, s, 1, s->other));
+    LM_TRY(predict(e, s, 0, x, (float)time, v));
+    LM_TRY(predict(e, s, 1, x, (float)time, s->other));
     lm_guide(v, s->other, s->count, (float)s->t->cfg->sample_cfg_scale);
     return LM_OK;
 }
@@ -105,43 +98,50 @@ static lm_status sample_one(lm_error *e, sheet *s, const char *prompt, int index
     return lm_sample(e, &sampler, x, s->count);
 }
 
-static lm_status fill_sheet(lm_error *e, sheet *s, lm_clip *picture) {
-    lm_trainer *t = s->t;
-    size_t width = (size_t)lm_text_encoder_width(t->encoder);
-    float *x = lm_alloc((size_t)s->count, sizeof(float)), *zero = NULL;
-    s->other = lm_alloc((size_t)s->count, sizeof(float));
-    bool ok = x && s->other;
+static lm_status sheet_alloc(lm_error *e, sheet *s) {
+    const lm_trainer *t = s->t;
+    const size_t tokens = (size_t)t->net.text_tokens, width = (size_t)t->net.text_width;
+    const size_t cond = (size_t)s->count / 3 * (size_t)t->net.cond_channels;
+    bool ok = (s->other = lm_alloc((size_t)s->count, sizeof(float))) != NULL;
     for (int i = 0; i < 2; i++) {
-        s->text[i] = lm_alloc(LM_TEXT_TOKENS * width, sizeof(float));
-        s->mask[i] = lm_alloc(LM_TEXT_TOKENS, sizeof(float));
+        s->text[i] = lm_alloc(tokens * width, sizeof(float));
+        s->mask[i] = lm_alloc(tokens, sizeof(float));
         ok = ok && s->text[i] && s->mask[i];
     }
-    lm_status status =
-        ok ? lm_text_cache_get(e, t->texts, "", s->text[1], s->mask[1]) : lm_fail_memory(e, 1e6, "the sample sheet");
-    if (status == LM_OK && s->n.io.cond.id >= 0) {
-        size_t n = (size_t)s->count / 3 * (size_t)t->net.cond_channels;
-        zero = lm_alloc_zero(n, sizeof(float));
-        status = zero ? lm_plan_write(e, s->n.plan, s->n.io.cond, zero, n * sizeof(float))
-                      : lm_fail_memory(e, (double)n, "the sample sheet");
-    }
+    if (cond) ok = (s->cond = lm_alloc_zero(cond, sizeof(float))) != NULL && ok;
+    return ok ? LM_OK : lm_fail_memory(e, (double)s->count * sizeof(float), "the sample sheet");
+}
+
+static void sheet_free(sheet *s) {
+    for (int i = 0; i < 2; i++) lm_free(s->text[i]), lm_free(s->mask[i]);
+    lm_free(s->other);
+    lm_free(s->cond);
+    lm_network_drop(s->t->network, &s->use);
+}
+
+static lm_status fill_sheet(lm_error *e, sheet *s, const lm_clip *picture) {
+    lm_trainer *t = s->t;
+    const int frames = t->batch.frames;
+    for (int f = 0; f < frames; f++) s->moments[f] = frames > 1 ? (float)f / (float)(frames - 1) : LM_MOMENT_UNKNOWN;
+    float *x = lm_alloc((size_t)s->count, sizeof(float));
+    lm_status status = x ? lm_text_cache_get(e, t->texts, "", s->text[1], s->mask[1])
+                         : lm_fail_memory(e, (double)s->count * sizeof(float), "the sample sheet");
     for (int i = 0; i < t->cfg->sample_prompts.count && status == LM_OK; i++) {
         status = sample_one(e, s, t->cfg->sample_prompts.at[i], i, x);
-        if (status == LM_OK) paste(picture, x, t->batch.frames, (int)t->cfg->size, i);
+        if (status == LM_OK) paste(picture, x, frames, (int)t->cfg->size, i);
     }
     lm_free(x);
-    lm_free(zero);
     return status;
 }
 
 lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t) {
     int prompts = t->cfg->sample_prompts.count, size = (int)t->cfg->size, frames = t->batch.frames;
     if (!prompts) return LM_OK;
-    sheet s = {.t = t, .count = (int64_t)frames * size * size * 3};
+    sheet s = {.t = t, .use = trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)frames * size * size * 3};
     lm_clip picture = {0};
     char *path = lm_format("%s/sample-%07lld.png", t->cfg->out, (long long)t->step);
-    lm_status status = path ? trainer_network(e, t, 1, false, false, &s.n) : lm_fail_memory(e, 1e3, "the sample sheet");
-    if (status == LM_OK) lm_plan_bind(s.n.plan, t->average, NULL);
     int rows = frames > 1 ? prompts : (prompts + COLUMNS - 1) / COLUMNS;
+    lm_status status = path ? sheet_alloc(e, &s) : lm_fail_memory(e, 1e3, "the sample sheet");
     if (status == LM_OK) status = lm_clip_alloc(e, 1, COLUMNS * size, rows * size, 3, &picture);
     if (status == LM_OK) {
         memset(picture.data, 0, (size_t)picture.width * (size_t)picture.height * 3);
@@ -149,9 +149,7 @@ lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t) {
     }
     if (status == LM_OK) status = lm_media_write(e, path, &picture, NULL);
     lm_clip_free(&picture);
-    for (int i = 0; i < 2; i++) lm_free(s.text[i]), lm_free(s.mask[i]);
-    lm_free(s.other);
-    trainer_network_free(&s.n);
+    sheet_free(&s);
     lm_free(path);
     return status;
 }

@@ -14,27 +14,24 @@
 enum { ROWS = 4, COLUMNS = 3, SHEET_SEED = 20240124 };
 
 typedef struct enlarging {
-    train_network n; // of one clip
-    int64_t count;   // floats of a clip
+    lm_trainer *t;
+    lm_net_use use;       // of one clip
+    const lm_batch *clip; // what is enlarged
+    int64_t count;        // floats of a clip
 } enlarging;
 
 static lm_status denoise(lm_error *e, void *user, const float *x, double time, float *v) {
-    enlarging *s = user;
-    float t32 = (float)time;
-    size_t bytes = (size_t)s->count * sizeof(float);
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.x, x, bytes));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.t, &t32, sizeof t32));
-    LM_TRY(lm_plan_run(e, s->n.plan));
-    return lm_plan_read(e, s->n.plan, s->n.io.v, v, bytes);
-}
-
-static lm_status write_inputs(lm_error *e, lm_trainer *t, enlarging *s, const lm_batch *b) {
-    size_t width = (size_t)t->net.text_width;
-    LM_TRY(lm_text_cache_get(e, t->texts, b->captions[0], t->states, t->mask));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.text, t->states, LM_TEXT_TOKENS * width * sizeof(float)));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.mask, t->mask, LM_TEXT_TOKENS * sizeof(float)));
-    LM_TRY(lm_plan_write(e, s->n.plan, s->n.io.noise_level, b->level, sizeof(float)));
-    return lm_plan_write(e, s->n.plan, s->n.io.cond, b->cond, (size_t)s->count * sizeof(float));
+    const enlarging *s = user;
+    const float t32 = (float)time;
+    const lm_feed feeds[] = {{"x", x},
+                             {"t", &t32},
+                             {"text", s->t->states},
+                             {"mask", s->t->mask},
+                             {"cond", s->clip->cond},
+                             {"noise_level", s->clip->level},
+                             {NULL, NULL}};
+    return lm_network_run(e, s->t->network, &s->use, s->t->average, NULL, feeds,
+                          (const lm_fetch[]){{"v", v}, {NULL, NULL}});
 }
 
 // The middle frame of a clip into a place of the sheet.
@@ -47,7 +44,8 @@ static void paste(const lm_clip *picture, const float *clip, int frames, int sid
     }
 }
 
-static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, float *x, const lm_clip *picture) {
+static lm_status fill_row(lm_error *e, enlarging *s, int row, float *x, const lm_clip *picture) {
+    lm_trainer *t = s->t;
     lm_batch_options o = t->batch;
     lm_batch b;
     bool left_out = lm_dataset_count(t->dataset, LM_SPLIT_VALIDATION) > 0;
@@ -64,7 +62,8 @@ static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, flo
                                 .denoise = denoise,
                                 .user = s};
     lm_noise_fill_still(x, o.frames, s->count / o.frames, SHEET_SEED, (uint32_t)row, 1);
-    lm_status status = write_inputs(e, t, s, &b);
+    s->clip = &b;
+    lm_status status = lm_text_cache_get(e, t->texts, b.captions[0], t->states, t->mask);
     if (status == LM_OK) status = lm_sample(e, &sampler, x, s->count);
     const double alpha = lm_level_at((double)b.level[0]).alpha;
     lm_from_residual(b.cond, alpha, t->net.residual_scale, s->count, x);
@@ -77,18 +76,17 @@ static lm_status fill_row(lm_error *e, lm_trainer *t, enlarging *s, int row, flo
 
 lm_status trainer_ssr_sheet(lm_error *e, lm_trainer *t) {
     int side = trainer_side(t);
-    enlarging s = {.count = (int64_t)t->batch.frames * side * side * 3};
+    enlarging s = {
+        .t = t, .use = trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)t->batch.frames * side * side * 3};
     lm_clip picture = {0};
     char *path = lm_format("%s/sample-%07lld.png", t->cfg->out, (long long)t->step);
     float *x = lm_alloc((size_t)s.count, sizeof *x);
-    lm_status status = path && x ? trainer_network(e, t, 1, false, false, &s.n)
-                                 : lm_fail_memory(e, (double)s.count * sizeof *x, "the sample sheet");
-    if (status == LM_OK) lm_plan_bind(s.n.plan, t->average, NULL);
+    lm_status status = path && x ? LM_OK : lm_fail_memory(e, (double)s.count * sizeof *x, "the sample sheet");
     if (status == LM_OK) status = lm_clip_alloc(e, 1, COLUMNS * side, ROWS * side, 3, &picture);
-    for (int row = 0; row < ROWS && status == LM_OK; row++) status = fill_row(e, t, &s, row, x, &picture);
+    for (int row = 0; row < ROWS && status == LM_OK; row++) status = fill_row(e, &s, row, x, &picture);
     if (status == LM_OK) status = lm_media_write(e, path, &picture, NULL);
     lm_clip_free(&picture);
-    trainer_network_free(&s.n);
+    lm_network_drop(t->network, &s.use);
     lm_free(x);
     lm_free(path);
     return status;

@@ -19,9 +19,9 @@ typedef struct entry {
 
 struct lm_text_cache {
     lm_text_encoder *encoder;
-    int width, count;
-    float *states, *mask; // of CACHE_GROUP captions
-    entry *table;         // open addressing, CACHE_ROOM slots
+    int width, tokens, count; // width, tokens: the encoder's
+    float *states, *mask;     // of CACHE_GROUP captions
+    entry *table;             // open addressing, CACHE_ROOM slots
 };
 
 lm_status lm_text_cache_create(lm_error *e, lm_text_encoder *encoder, lm_text_cache **out) {
@@ -29,8 +29,9 @@ lm_status lm_text_cache_create(lm_error *e, lm_text_encoder *encoder, lm_text_ca
     if (!c) return lm_fail_memory(e, sizeof *c, "the text cache");
     c->encoder = encoder;
     c->width = lm_text_encoder_width(encoder);
-    c->states = lm_alloc((size_t)CACHE_GROUP * LM_TEXT_TOKENS * (size_t)c->width, sizeof(float));
-    c->mask = lm_alloc(CACHE_GROUP * LM_TEXT_TOKENS, sizeof(float));
+    c->tokens = lm_text_encoder_tokens(encoder);
+    c->states = lm_alloc((size_t)CACHE_GROUP * (size_t)c->tokens * (size_t)c->width, sizeof(float));
+    c->mask = lm_alloc(CACHE_GROUP * (size_t)c->tokens, sizeof(float));
     c->table = lm_alloc_zero(CACHE_ROOM, sizeof *c->table);
     if (c->states && c->mask && c->table) return LM_OK;
     lm_text_cache_free(out);
@@ -66,12 +67,12 @@ static entry *find(const lm_text_cache *c, const char *caption) {
     }
 }
 
-// Keeps a caption's states [LM_TEXT_TOKENS][width].
+// Keeps a caption's states [tokens][width].
 static lm_status keep(lm_error *e, lm_text_cache *c, const char *caption, const float *states, const float *mask) {
     entry *x = find(c, caption);
     if (x->caption) return LM_OK; // it stood twice among those encoded
     int tokens = 0;
-    while (tokens < LM_TEXT_TOKENS && mask[tokens] > 0) tokens++;
+    while (tokens < c->tokens && mask[tokens] > 0) tokens++;
     size_t n = (size_t)tokens * (size_t)c->width;
     x->states = lm_alloc(n, sizeof *x->states);
     x->caption = lm_strdup(caption);
@@ -96,8 +97,7 @@ static lm_status learn(lm_error *e, lm_text_cache *c, const char *const *caption
         if (!find(c, captions[i])->caption) unknown[count++] = captions[i];
     LM_TRY(lm_text_encode_many(e, c->encoder, unknown, count, c->states, c->mask));
     for (int i = 0; i < count; i++)
-        LM_TRY(keep(e, c, unknown[i], c->states + (size_t)(i * LM_TEXT_TOKENS) * (size_t)c->width,
-                    c->mask + i * LM_TEXT_TOKENS));
+        LM_TRY(keep(e, c, unknown[i], c->states + (size_t)(i * c->tokens) * (size_t)c->width, c->mask + i * c->tokens));
     return LM_OK;
 }
 
@@ -105,8 +105,8 @@ static void copy_out(const lm_text_cache *c, const char *caption, float *states,
     const entry *x = find(c, caption);
     size_t n = (size_t)x->tokens * (size_t)c->width;
     for (size_t i = 0; i < n; i++) states[i] = lm_float_from_f16(x->states[i]);
-    memset(states + n, 0, ((size_t)LM_TEXT_TOKENS * (size_t)c->width - n) * sizeof(float));
-    for (int i = 0; i < LM_TEXT_TOKENS; i++) mask[i] = i < x->tokens;
+    memset(states + n, 0, ((size_t)c->tokens * (size_t)c->width - n) * sizeof(float));
+    for (int i = 0; i < c->tokens; i++) mask[i] = i < x->tokens;
 }
 
 lm_status lm_text_cache_get_many(lm_error *e, lm_text_cache *c, const char *const *captions, int n, float *states,
@@ -115,7 +115,7 @@ lm_status lm_text_cache_get_many(lm_error *e, lm_text_cache *c, const char *cons
         int count = n - at < CACHE_GROUP ? n - at : CACHE_GROUP;
         LM_TRY(learn(e, c, captions + at, count));
         for (int i = at; i < at + count; i++)
-            copy_out(c, captions[i], states + (size_t)i * LM_TEXT_TOKENS * (size_t)c->width, mask + i * LM_TEXT_TOKENS);
+            copy_out(c, captions[i], states + (size_t)i * (size_t)c->tokens * (size_t)c->width, mask + i * c->tokens);
     }
     return LM_OK;
 }

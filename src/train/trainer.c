@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "model/slots.h"
+#include "net/families/slots.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -102,9 +102,15 @@ static lm_status device_floats(lm_error *e, const lm_trainer *t, int64_t n, floa
 }
 
 static lm_status make_networks(lm_error *e, lm_trainer *t) {
-    LM_TRY(trainer_network(e, t, t->batch.clips, true, true, &t->train));
-    LM_TRY(trainer_network(e, t, t->batch.clips, true, false, &t->eval));
-    const lm_graph *g = t->train.graph;
+    lm_plan *plan;
+    lm_graph *graph;
+    LM_TRY(lm_network_create(e, t->d, &lm_unet_family, &t->net, t->o.precision, &t->network));
+    t->train = trainer_use(t, t->batch.clips, LM_NET_TRAIN);
+    t->eval = trainer_use(t, t->batch.clips, LM_NET_LOSS);
+    t->train.kept = t->eval.kept = true;
+    LM_TRY(lm_network_plan(e, t->network, &t->train, &plan, &graph));
+    LM_TRY(lm_network_prepare(e, t->network, &t->eval));
+    const lm_graph *g = t->graph = graph;
     t->elements = lm_graph_param_count(g);
     t->grad_elements = lm_graph_grad_count(g);
     t->params = lm_graph_params(g);
@@ -119,10 +125,9 @@ static lm_status make_networks(lm_error *e, lm_trainer *t) {
     LM_TRY(device_floats(e, t, t->elements, &t->average));
     LM_TRY(device_floats(e, t, t->grad_elements, &t->grads));
     LM_TRY(trainer_optimiser_create(e, t));
-    lm_plan_bind(t->train.plan, t->weights, t->grads);
     trainer_log(t, "network: %.2f M parameters, %.2f M trained; %s; plan %.0f MB, %.1f GFLOP a step",
                 (double)weights / 1e6, (double)trained / 1e6, lm_dtype_name(t->o.precision),
-                (double)lm_plan_total_bytes(t->train.plan) / 1e6, lm_plan_flops(t->train.plan) / 1e9);
+                (double)lm_plan_total_bytes(plan) / 1e6, lm_plan_flops(plan) / 1e9);
     return LM_OK;
 }
 
@@ -136,7 +141,8 @@ static lm_status zero_gradients(lm_error *e, lm_trainer *t) { // what lies betwe
 
 static lm_status set_up(lm_error *e, lm_trainer *t) {
     LM_TRY(read_network(e, t));
-    LM_TRY(lm_text_encoder_open(e, t->d, t->cfg->text, &t->encoder));
+    LM_TRY(lm_text_encoder_open(e, t->d, t->cfg->text, t->net.text_tokens, &t->encoder));
+    LM_TRY(lm_text_encoder_load(e, t->encoder));
     if (lm_text_encoder_width(t->encoder) != t->net.text_width)
         return lm_fail(e, LM_MODEL, "the text encoder's states have %d numbers, the network takes %d",
                        lm_text_encoder_width(t->encoder), t->net.text_width);
@@ -144,8 +150,9 @@ static lm_status set_up(lm_error *e, lm_trainer *t) {
     LM_TRY(open_data(e, t));
     LM_TRY(make_networks(e, t));
     size_t clips = (size_t)t->batch.clips;
-    t->states = lm_alloc(clips * LM_TEXT_TOKENS * (size_t)t->net.text_width, sizeof(float));
-    t->mask = lm_alloc(clips * LM_TEXT_TOKENS, sizeof(float));
+    const size_t tokens = (size_t)t->net.text_tokens;
+    t->states = lm_alloc(clips * tokens * (size_t)t->net.text_width, sizeof(float));
+    t->mask = lm_alloc(clips * tokens, sizeof(float));
     if (!t->states || !t->mask) return lm_fail_memory(e, 1e6, "the text states");
     LM_TRY(zero_gradients(e, t));
     LM_TRY(t->o.resume ? trainer_load(e, t) : trainer_start(e, t));
@@ -159,8 +166,7 @@ static void tear_down(lm_trainer *t) {
     for (int i = 0; i < 3; i++)
         if (blocks[i]) t->d->backend->release_memory(t->d, blocks[i]);
     trainer_optimiser_free(t);
-    trainer_network_free(&t->train);
-    trainer_network_free(&t->eval);
+    lm_network_free(&t->network);
     lm_text_cache_free(&t->texts);
     lm_text_encoder_free(&t->encoder);
     lm_dataset_free(&t->dataset);
@@ -180,9 +186,7 @@ double trainer_schedule(const lm_run_config *c, int64_t step) {
 static lm_status take_step(lm_error *e, lm_trainer *t, const lm_train_batch *b, metrics_row *row) {
     float loss;
     double squares;
-    LM_TRY(trainer_feed(e, t, &t->train, b));
-    LM_TRY(lm_plan_run(e, t->train.plan));
-    LM_TRY(lm_plan_read(e, t->train.plan, t->train.loss, &loss, sizeof loss));
+    LM_TRY(trainer_run(e, t, &t->train, t->weights, b, &loss, NULL));
     LM_TRY(t->d->backend->squares(e, t->d, t->grads, t->grad_elements, &squares));
     row->loss = (double)loss;
     row->grad_norm = sqrt(squares);

@@ -1,7 +1,7 @@
 // The training loop: batches, loss, optimiser, moving average, validation, checkpoints.
 #pragma once
 #include "device/device.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 #include "train/run_config.h"
 
 typedef struct lm_trainer lm_trainer;

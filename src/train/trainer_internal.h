@@ -1,18 +1,10 @@
 // What the parts of the trainer share. Private to train/.
 #pragma once
-#include "graph/plan.h"
+#include "net/network.h"
 #include "store/model_folder.h"
 #include "train/prefetch.h"
 #include "train/text_cache.h"
 #include "train/trainer.h"
-
-// A graph with its plan, for clips of one shape.
-typedef struct train_network {
-    lm_graph *graph;
-    lm_plan *plan;
-    lm_unet io;
-    lm_tensor target, loss; // LM_NONE when it only predicts
-} train_network;
 
 // How a parameter is trained; nothing of a frozen one.
 typedef struct param_rule {
@@ -30,7 +22,9 @@ struct lm_trainer {
     lm_text_cache *texts;
     lm_dataset *dataset;
     lm_batch_options batch;
-    train_network train, eval;        // eval: forward only, over the same number of clips
+    lm_network *network;
+    lm_net_use train, eval;           // its uses for a batch; eval: forward only
+    const lm_graph *graph;            // of train, whose parameters the weights and gradients are laid out as
     int64_t elements, grad_elements;  // of the parameter and gradient blocks
     float *weights, *average, *grads; // device memory
     float *moment1, *moment2;         // moment1: also Muon's momentum, in the gradients' layout; moment2: AdamW's only
@@ -58,11 +52,11 @@ int trainer_side(const lm_trainer *t);      // pixels of a side of what the netw
 void trainer_log(const lm_trainer *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *trainer_path(const lm_trainer *t, const char *name); // in the run's folder; heap, NULL when memory is short
 
-// Builds a network for clips of the run's shape; with_loss adds target and loss, train the backward pass as well.
-lm_status trainer_network(lm_error *e, const lm_trainer *t, int clips, bool with_loss, bool train, train_network *out);
-void trainer_network_free(train_network *n);
-// Writes a batch's inputs (and text through the cache) into a network.
-lm_status trainer_feed(lm_error *e, lm_trainer *t, train_network *n, const lm_train_batch *b);
+// The network's use for clips of the run's shape.
+lm_net_use trainer_use(const lm_trainer *t, int clips, lm_net_purpose purpose);
+// Runs a batch (its text through the cache) with these weights; loss and v (all of the batch's) may be NULL.
+lm_status trainer_run(lm_error *e, lm_trainer *t, const lm_net_use *u, const float *weights, const lm_train_batch *b,
+                      float *loss, float *v);
 
 // The run's folder, made where it is missing, for this process alone; LM_MEDIA while another training has it. leave,
 // for whatever came of it, takes folders away again that were made and are empty.

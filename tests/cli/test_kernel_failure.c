@@ -40,13 +40,6 @@ static lumiere_status upscale(lumiere_clip **out) {
     return s;
 }
 
-static lumiere_status estimate(lumiere_clip **out) {
-    const lumiere_generate_options o = {.prompt = "a bee", .frames = 4};
-    lumiere_estimate e;
-    *out = NULL;
-    return lumiere_estimate_generate(pair.context, pair.small, &o, &e);
-}
-
 static bool same(const lumiere_clip *a, const lumiere_clip *b) {
     if (!a || !b) return a == b;
     size_t n = (size_t)lumiere_clip_frames(a) * (size_t)lumiere_clip_width(a) * (size_t)lumiere_clip_height(a) * 3;
@@ -59,8 +52,7 @@ static const struct call {
 } calls[] = {{"generate", generate},
              {"generate_large", generate_large},
              {"generate_twice", generate_twice},
-             {"upscale", upscale},
-             {"estimate", estimate}};
+             {"upscale", upscale}};
 
 static void refuse_call(const struct call *c) {
     lumiere_clip *right, *clip;

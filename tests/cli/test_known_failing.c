@@ -66,39 +66,6 @@ static void recipes_name_the_precision_that_was_used(void **state) {
     lumiere_context_free(&b);
 }
 
-static const lm_backend *counted;
-static int runs;
-
-static lm_status count_run(lm_error *e, lm_device *d, const lm_call *calls, int count, void *workspace,
-                           uint64_t weights_version) {
-    runs++;
-    return counted->run(e, d, calls, count, workspace, weights_version);
-}
-
-// To know which words are lost the prompt's tokens are enough.
-static void prompts_are_checked_without_the_network(void **state) {
-    (void)state;
-    lumiere_context *c;
-    lumiere_model *m;
-    lumiere_estimate estimate;
-    const lumiere_generate_options o = {.prompt = "a bee", .negative_prompt = "a rocket"};
-    assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
-    if (lumiere_model_open(c, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
-    // the first one measures the machine and plans the networks
-    assert_int_equal(lumiere_estimate_generate(c, m, &o, &estimate), LUMIERE_OK);
-    counted = c->device->backend;
-    lm_backend counting = *counted;
-    counting.run = count_run;
-    c->device->backend = &counting;
-    runs = 0;
-    assert_int_equal(lumiere_estimate_generate(c, m, &o, &estimate), LUMIERE_OK);
-    c->device->backend = counted;
-    print_message("%d kernels run for an estimate\n", runs);
-    expect_still_wrong(runs == 0, "an estimate runs the text network");
-    lumiere_model_free(&m);
-    lumiere_context_free(&c);
-}
-
 static int set_up(void **state) {
     (void)state;
     unsetenv("LUMIERE_MODEL");
@@ -118,7 +85,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks_as_long_as_their_clip_fit),
         cmocka_unit_test(recipes_name_the_precision_that_was_used),
-        cmocka_unit_test(prompts_are_checked_without_the_network),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

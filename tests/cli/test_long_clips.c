@@ -47,29 +47,34 @@ static size_t bytes_of(const lumiere_clip *c) {
 enum { WINDOW = 80, FRAME = 8 * 8 * 3 };
 
 typedef struct windows {
-    const lumiere_model *m;
+    lumiere_model *m;
+    text_input text;
     int frames, stride;
     int asked; // frames of the clip, over which the moments run
 } windows;
 
-// The mean over the windows' predictions, frame by frame; the plan is that of the run before, whose text and condition
-// it still holds.
+// The mean over the windows' predictions, frame by frame.
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const windows *w = user;
-    const video_plan *p = &w->m->plan;
     static float part[WINDOW * FRAME];
+    static const float nothing_given[WINDOW * FRAME / 3 * 4] = {0};
+    const lm_net_use use = {.shape = {1, WINDOW, 8, 8, LM_TEXT_TOKENS}};
     static int cover[640];
     float time = (float)t, moments[WINDOW];
     memset(v, 0, (size_t)w->frames * FRAME * sizeof *v);
     memset(cover, 0, sizeof cover);
     for (int start = 0;; start += w->stride) {
         if (start > w->frames - WINDOW) start = w->frames - WINDOW;
-        LM_TRY(lm_plan_write(e, p->plan, p->net.x, x + start * FRAME, sizeof part));
-        LM_TRY(lm_plan_write(e, p->plan, p->net.t, &time, sizeof time));
         for (int f = 0; f < WINDOW; f++) moments[f] = fminf((float)(start + f) / (float)(w->asked - 1), 1);
-        if (w->m->config.moment_cond) LM_TRY(lm_plan_write(e, p->plan, p->net.moment, moments, sizeof moments));
-        LM_TRY(lm_plan_run(e, p->plan));
-        LM_TRY(lm_plan_read(e, p->plan, p->net.v, part, sizeof part));
+        const lm_feed feeds[] = {{"x", x + start * FRAME},
+                                 {"t", &time},
+                                 {"text", w->text.states},
+                                 {"mask", w->text.mask},
+                                 {"moment", moments},
+                                 {"cond", nothing_given},
+                                 {NULL, NULL}};
+        LM_TRY(lm_network_run(e, w->m->base, &use, lm_weights_params(w->m->weights), NULL, feeds,
+                              (const lm_fetch[]){{"v", part}, {NULL, NULL}}));
         for (int i = 0; i < WINDOW * FRAME; i++) v[start * FRAME + i] += part[i];
         for (int f = 0; f < WINDOW; f++) cover[start + f]++;
         if (start == w->frames - WINDOW) break;
@@ -89,14 +94,16 @@ static void check_long(lumiere_model *m, int frames, int overlap) {
                                         .overlap_set = true};
     lumiere_clip *clip = generate(m, &o);
     assert_int_equal(lumiere_clip_frames(clip), frames);
-    windows w = {m, (frames + 1) / 2 * 2, WINDOW - overlap,
-                 frames}; // computed in pairs: the tiny network halves time once
+    // computed in pairs: the tiny network halves time once
+    windows w = {.m = m, .frames = (frames + 1) / 2 * 2, .stride = WINDOW - overlap, .asked = frames};
     float *x = malloc((size_t)w.frames * FRAME * sizeof *x);
     lm_noise_fill(x, w.frames, FRAME, 3, 0, 0);
     const lm_sampler s = {
         .kind = LM_SAMPLER_DDIM, .steps = 2, .t_start = 0.999, .clamp = 1, .denoise = mean_of_windows, .user = &w};
     lm_error e = {0};
+    assert_int_equal(text_input_encode(&e, m->text, "a bee", &w.text), LM_OK);
     if (lm_sample(&e, &s, x, (int64_t)w.frames * FRAME) != LM_OK) fail_msg("%s", e.text);
+    text_input_free(&w.text);
     for (int i = 0; i < frames * FRAME; i++) {
         int want = (int)((x[i] + 1) * 127.5f + 0.5f);
         if (clip->clip.data[i] != want)

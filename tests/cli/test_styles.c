@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "pipeline/context.h"
-#include "pipeline/network_part.h"
+#include "net/network.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -25,7 +25,7 @@ static char *work, folder[256], chalk[400], ink[400];
 static command_result r;
 static lumiere_context *c;
 static lumiere_model *m;
-static part_block original;
+static lm_param_block original;
 static float *chalky, *inky; // the weights that the two styles were made from
 
 // The original with every image layer moved by noise of a size.
@@ -46,8 +46,9 @@ static void write_style(const char *path, const char *name, const float *styled,
 
 static float *weights(void) {
     lm_error e = {0};
-    float *out = lm_alloc((size_t)m->weight_count, sizeof *out);
-    assert_int_equal(m->device->backend->download(&e, m->device, out, m->weights, (size_t)m->weight_count * 4), LM_OK);
+    const size_t count = (size_t)lm_weights_count(m->weights);
+    float *out = lm_alloc(count, sizeof *out);
+    assert_int_equal(m->device->backend->download(&e, m->device, out, lm_weights_params(m->weights), count * 4), LM_OK);
     return out;
 }
 
@@ -317,11 +318,10 @@ static void inspect_tells_a_style(void **state) {
 static int set_up(void **state) {
     (void)state;
     lm_error e = {0};
-    char base[300], styles[300];
+    char styles[300];
     unsetenv("LUMIERE_MODEL");
     work = temporary_make();
     snprintf(folder, sizeof folder, "%s/tiny", work);
-    snprintf(base, sizeof base, "%s/base", folder);
     snprintf(styles, sizeof styles, "%s/styles", folder);
     snprintf(chalk, sizeof chalk, "%s/chalk.safetensors", styles);
     snprintf(ink, sizeof ink, "%s/ink.safetensors", work);
@@ -329,7 +329,7 @@ static int set_up(void **state) {
     assert_int_equal(mkdir(styles, 0777), 0);
     assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
     if (lumiere_model_open(c, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
-    if (part_block_load(&e, base, &m->config, &original) != LM_OK) fail_msg("%s", e.text);
+    if (lm_network_read(&e, m->base, &original) != LM_OK) fail_msg("%s", e.text);
     chalky = moved(1, 0.05f);
     inky = moved(2, 0.02f);
     write_style(chalk, "chalk", chalky, original.data);
@@ -342,7 +342,7 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    part_block_free(&original);
+    lm_param_block_free(&original);
     lm_free(chalky);
     lm_free(inky);
     lumiere_model_free(&m);

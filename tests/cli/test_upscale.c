@@ -65,42 +65,29 @@ static bool same(const lumiere_clip *a, const lumiere_clip *b) {
 
 typedef struct whole {
     const upscale_request *q;
-    float *cond, *part;
+    float *cond, *part, *part_cond;
+    text_input text;
 } whole;
 
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const whole *w = user;
     const lm_grid *g = &w->q->grid;
-    lm_plan *p = pair.large->ssr->plan.plan;
-    const lm_unet *net = &pair.large->ssr->plan.net;
-    size_t bytes = (size_t)lm_grid_floats(g) * sizeof(float);
-    float time = (float)t;
+    const lm_net_use use = upscale_use(pair.large, w->q);
+    const float time = (float)t, level = (float)w->q->noise_level;
+    const lm_feed feeds[] = {{"x", w->part},         {"cond", w->part_cond},  {"t", &time}, {"text", w->text.states},
+                             {"mask", w->text.mask}, {"noise_level", &level}, {NULL, NULL}};
     memset(v, 0, (size_t)w->q->frames * w->q->run_height * w->q->run_width * 3 * sizeof *v);
     for (int k = 0; k < g->time.count * g->rows.count * g->columns.count; k++) {
         int i = k / (g->rows.count * g->columns.count), row = k / g->columns.count % g->rows.count,
             column = k % g->columns.count;
         lm_grid_take(g, i, row, column, x, 0, w->part);
-        LM_TRY(lm_plan_write(e, p, net->x, w->part, bytes));
-        lm_grid_take(g, i, row, column, w->cond, 0, w->part);
-        LM_TRY(lm_plan_write(e, p, net->cond, w->part, bytes));
-        LM_TRY(lm_plan_write(e, p, net->t, &time, sizeof time));
-        LM_TRY(lm_plan_run(e, p));
-        LM_TRY(lm_plan_read(e, p, net->v, w->part, bytes));
+        lm_grid_take(g, i, row, column, w->cond, 0, w->part_cond);
+        LM_TRY(lm_network_run(e, pair.large->ssr->network, &use, lm_weights_params(pair.large->ssr->weights), NULL,
+                              feeds, (const lm_fetch[]){{"v", w->part}, {NULL, NULL}}));
         lm_grid_add(g, i, row, column, w->part, v, 0);
     }
     lm_grid_divide(g, v, 0, w->q->frames);
     return LM_OK;
-}
-
-static void write_fixed_inputs(const upscale_request *q) {
-    lm_error e = {0};
-    float states[LM_TEXT_TOKENS * 16], mask[LM_TEXT_TOKENS], level = (float)q->noise_level;
-    lm_plan *p = pair.large->ssr->plan.plan;
-    const lm_unet *net = &pair.large->ssr->plan.net;
-    assert_int_equal(lm_text_encode(&e, pair.large->text, q->prompt, states, mask, NULL), LM_OK);
-    assert_int_equal(lm_plan_write(&e, p, net->text, states, sizeof states), LM_OK);
-    assert_int_equal(lm_plan_write(&e, p, net->mask, mask, sizeof mask), LM_OK);
-    assert_int_equal(lm_plan_write(&e, p, net->noise_level, &level, sizeof level), LM_OK);
 }
 
 // alpha input + sigma noise, enlarged; the input's edges repeated to the padded size.
@@ -129,10 +116,11 @@ static void check_against_specification(int frames, int width, int height, const
     lumiere_clip *in = make_input(frames, width, height), *out = enlarge(pair.context, pair.large, in, o);
     assert_int_equal(upscale_resolve(&e, pair.large, o, frames, width, height, &q), LM_OK);
     int64_t frame = (int64_t)q.run_width * q.run_height * 3, n = frame * frames;
-    whole w = {&q, malloc((size_t)n * 4), malloc((size_t)lm_grid_floats(&q.grid) * 4)};
+    const size_t tile = (size_t)lm_grid_floats(&q.grid) * 4;
+    whole w = {.q = &q, .cond = malloc((size_t)n * 4), .part = malloc(tile), .part_cond = malloc(tile)};
     float *x = malloc((size_t)n * sizeof *x);
     make_condition(&q, &in->clip, w.cond);
-    write_fixed_inputs(&q);
+    assert_int_equal(text_input_encode(&e, pair.large->text, q.prompt, &w.text), LM_OK);
     for (int f = 0; f < frames; f++) lm_noise_fill(x + f * frame, 1, frame, q.seed, q.clip, 1); // the same for all
     const lm_sampler s = {.kind = LM_SAMPLER_DDIM,
                           .steps = q.steps,
@@ -155,6 +143,8 @@ static void check_against_specification(int frames, int width, int height, const
     free(x);
     free(w.cond);
     free(w.part);
+    free(w.part_cond);
+    text_input_free(&w.text);
     lumiere_clip_free(&in);
     lumiere_clip_free(&out);
 }

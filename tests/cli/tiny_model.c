@@ -3,10 +3,10 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "graph/graph.h"
-#include "model/slots.h"
-#include "model/text_encoder.h"
-#include "model/unet.h"
-#include "pipeline/network_part.h"
+#include "net/families/slots.h"
+#include "net/text_encoder.h"
+#include "net/families/unet.h"
+#include "net/network.h"
 #include "store/style_file.h"
 
 #include <dirent.h>
@@ -167,12 +167,15 @@ void tiny_model_add_ssr(const char *folder) {
 
 void tiny_model_write_style(const char *folder, const char *path) {
     const lm_style_facts facts = {.name = "wild", .licence = "MIT", .made_from = "noise", .rank = 2};
-    lm_unet_config c = tiny_config();
-    part_block b;
+    lm_param_block b;
+    lm_device *d = NULL;
+    lm_network *n = NULL;
     char base[512];
     lm_error e = {0};
     snprintf(base, sizeof base, "%s/base", folder);
-    if (part_block_load(&e, base, &c, &b) != LM_OK) fail_msg("%s", e.text);
+    assert_int_equal(lm_device_open(&e, "reference", 1, &d), LM_OK);
+    if (lm_network_open(&e, d, &lm_unet_family, base, LM_F32, &n) != LM_OK) fail_msg("%s", e.text);
+    if (lm_network_read(&e, n, &b) != LM_OK) fail_msg("%s", e.text);
     float *styled = malloc((size_t)b.count * sizeof *styled);
     assert_non_null(styled);
     lm_random_normal(styled, b.count, 6, LM_FOR_TEST, 0, 0, 0);
@@ -180,7 +183,9 @@ void tiny_model_write_style(const char *folder, const char *path) {
     if (lm_style_write(&e, path, b.slots, b.slot_count, lm_unet_is_inflation, styled, b.data, &facts) != LM_OK)
         fail_msg("%s", e.text);
     free(styled);
-    part_block_free(&b);
+    lm_param_block_free(&b);
+    lm_network_free(&n);
+    lm_device_close(&d);
 }
 
 void tiny_model_name_style(const char *folder, const char *name, const char *file) {

@@ -1,7 +1,7 @@
 // Any bytes as a network's config.json: refused with a message, or a configuration that survives being written and
 // read.
 #include "base/memory.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "graph/plan_internal.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -64,7 +64,7 @@ static void set_attributes(lm_op *op, const int64_t *a) {
         op->attr.shuffle.factor = (int)a[0];
         break;
     case LM_OP_FOURIER:
-        op->attr.fourier.width = a[0];
+        op->attr.fourier = (lm_fourier_attr){.width = a[0], .scale = 1000};
         break;
     default:
         break;

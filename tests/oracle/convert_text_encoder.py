@@ -5,7 +5,7 @@ python tests/oracle/convert_text_encoder.py ORIGINAL FOLDER [--f32]
 ORIGINAL holds the published config.json, model.safetensors and vocab.txt. Matrices become 8 bits with a scale per row
 (NAME in I8, NAME.scale in F32: w = q * scale[row]) except those in HALF, which together cost the token states most of their cosine
 (0.996 for the worst token with all matrices in 8 bits, 0.9993 so); these and the positions are F16, the rest stays F32. The pooler is
-left out. With --f32 nothing is rounded: the folder for LUMIERE_MINILM in tests/model/test_text_encoder.c.
+left out. With --f32 nothing is rounded: the folder for LUMIERE_MINILM in tests/net/test_text_encoder.c.
 """
 import argparse
 import json

@@ -7,7 +7,7 @@ tokens.json: [{"text", "ids"}], ids with [CLS] and [SEP], not cut. states.safete
 real tokens of the first 32 (cut as the encoder cuts), one after the other for all texts [sum of tokens, width] in F16.
 tiny.safetensors: the same of a tiny BERT in F32 whose weights follow formula() below.
 --check FOLDER: prints the smallest cosine and largest difference with the weights of FOLDER (as converted) for the real tokens.
---exact FOLDER: writes states.safetensors in F32 there as well, for LUMIERE_MINILM in tests/model/test_text_encoder.c.
+--exact FOLDER: writes states.safetensors in F32 there as well, for LUMIERE_MINILM in tests/net/test_text_encoder.c.
 """
 import argparse
 import json

@@ -8,7 +8,7 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "media/media.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 #include "train/augment.h"
 #include "train/dataset.h"
 #include "train/shards.h"

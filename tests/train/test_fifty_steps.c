@@ -49,6 +49,9 @@ static lm_unet_config small(bool video) {
     c.temporal_down[0] = c.temporal_down[1] = true;
     c.temporal_attention_blocks = 2;
     c.max_frames = 8;
+    c.text_tokens = LM_TEXT_TOKENS;
+    c.norm_eps = 1e-5;
+    c.fourier_scale = 1000;
     return c;
 }
 
@@ -102,8 +105,11 @@ static void begin(lm_trainer *t, lm_run_config *c, bool video, int clips, int fr
     c->average = 0.9995;
     *t = (lm_trainer){.cfg = c, .net = small(video), .batch = {.clips = clips, .frames = frames}};
     succeed(lm_device_open(&e, "cpu", 2, &t->d), &e);
-    succeed(trainer_network(&e, t, clips, true, true, &t->train), &e);
-    const lm_graph *g = t->train.graph;
+    succeed(lm_network_create(&e, t->d, &lm_unet_family, &t->net, LM_F32, &t->network), &e);
+    t->train = trainer_use(t, clips, LM_NET_TRAIN);
+    lm_graph *graph;
+    succeed(lm_network_plan(&e, t->network, &t->train, NULL, &graph), &e);
+    const lm_graph *g = t->graph = graph;
     t->elements = lm_graph_param_count(g);
     t->grad_elements = lm_graph_grad_count(g);
     t->params = lm_graph_params(g);
@@ -111,58 +117,48 @@ static void begin(lm_trainer *t, lm_run_config *c, bool video, int clips, int fr
     t->weights = device_block(t, t->elements, w);
     t->average = device_block(t, t->elements, w);
     t->grads = device_block(t, t->grad_elements, NULL);
-    t->o.precision = precision; // the network above is in floats
+    t->o.precision = precision; // the network is in floats
     succeed(trainer_optimiser_create(&e, t), &e);
     zero(t, t->moment1, t->grad_elements);
     zero(t, t->moment2, t->second_elements);
     free(w);
-    lm_plan_bind(t->train.plan, t->weights, t->grads);
 }
 
 static void end(lm_trainer *t) {
     trainer_optimiser_free(t);
     float *blocks[] = {t->weights, t->average, t->grads};
     for (int i = 0; i < 3; i++) t->d->backend->release_memory(t->d, blocks[i]);
-    trainer_network_free(&t->train);
+    lm_network_free(&t->network);
     lm_device_close(&t->d);
 }
 
-// Writes scale * value + shift of the formula for "name.step".
-static void write_input(lm_trainer *t, lm_tensor to, const char *name, double scale, double shift) {
-    if (to.id < 0) return;
-    lm_error e = {0};
-    lm_desc d = lm_tensor_desc(t->train.graph, to);
+// scale * value + shift of the formula for "name.step"; heap.
+static float *input(const lm_trainer *t, const char *name, int64_t count, double scale, double shift) {
     char full[40];
     snprintf(full, sizeof full, "%s.%lld", name, (long long)t->step);
     uint64_t seed = formula_name_seed(full);
-    float *values = malloc((size_t)lm_desc_bytes(&d));
+    float *values = malloc((size_t)count * sizeof *values);
     assert_non_null(values);
-    for (int64_t i = 0; i < lm_desc_count(&d); i++) values[i] = (float)(scale * formula_value(seed, i) + shift);
-    succeed(lm_plan_write(&e, t->train.plan, to, values, (size_t)lm_desc_bytes(&d)), &e);
-    free(values);
-}
-
-static void write_mask(lm_trainer *t, int clips) {
-    lm_error e = {0};
-    float mask[8 * LM_TEXT_TOKENS];
-    for (int i = 0; i < clips * LM_TEXT_TOKENS; i++) mask[i] = i % LM_TEXT_TOKENS < 3 + 2 * (i / LM_TEXT_TOKENS);
-    size_t bytes = (size_t)(clips * LM_TEXT_TOKENS) * sizeof *mask;
-    succeed(lm_plan_write(&e, t->train.plan, t->train.io.mask, mask, bytes), &e);
+    for (int64_t i = 0; i < count; i++) values[i] = (float)(scale * formula_value(seed, i) + shift);
+    return values;
 }
 
 static void step(lm_trainer *t, int clips, double *loss, double *norm) {
     lm_error e = {0};
-    const lm_unet *io = &t->train.io;
-    float value;
+    const lm_net_shape *shape = &t->train.shape;
+    const int64_t pixels = clips * shape->frames * shape->height * shape->width, tokens = clips * shape->tokens;
+    float value, mask[8 * LM_TEXT_TOKENS];
     double squares;
-    write_input(t, io->x, "x", 1, 0);
-    write_input(t, t->train.target, "x", 0.7, 0);
-    write_input(t, io->cond, "cond", 1, 0);
-    write_input(t, io->t, "t", 0.5, 0.5);
-    write_input(t, io->text, "text", 1, 0);
-    write_mask(t, clips);
-    succeed(lm_plan_run(&e, t->train.plan), &e);
-    succeed(lm_plan_read(&e, t->train.plan, t->train.loss, &value, sizeof value), &e);
+    for (int i = 0; i < tokens; i++) mask[i] = i % LM_TEXT_TOKENS < 3 + 2 * (i / LM_TEXT_TOKENS);
+    float *inputs[] = {input(t, "x", 3 * pixels, 1, 0), input(t, "x", 3 * pixels, 0.7, 0),
+                       input(t, "cond", 4 * pixels, 1, 0), input(t, "t", clips, 0.5, 0.5),
+                       input(t, "text", tokens * t->net.text_width, 1, 0)};
+    const lm_feed feeds[] = {{"x", inputs[0]},    {"target", inputs[1]}, {"cond", inputs[2]}, {"t", inputs[3]},
+                             {"text", inputs[4]}, {"mask", mask},        {NULL, NULL}};
+    succeed(lm_network_run(&e, t->network, &t->train, t->weights, t->grads, feeds,
+                           (const lm_fetch[]){{"loss", &value}, {NULL, NULL}}),
+            &e);
+    for (int i = 0; i < 5; i++) free(inputs[i]);
     succeed(t->d->backend->squares(&e, t->d, t->grads, t->grad_elements, &squares), &e);
     *loss = (double)value;
     *norm = sqrt(squares);
@@ -194,7 +190,7 @@ static double block_error(lm_trainer *t, const float *block, const lm_param_info
 static int64_t compare_weights(lm_trainer *t, int64_t at, double limit, double *worst) {
     const lm_param_info **params = malloc((size_t)t->params * sizeof *params);
     assert_non_null(params);
-    for (int i = 0; i < t->params; i++) params[i] = lm_graph_param(t->train.graph, i);
+    for (int i = 0; i < t->params; i++) params[i] = lm_graph_param(t->graph, i);
     qsort(params, (size_t)t->params, sizeof *params, by_name);
     for (int i = 0; i < t->params; i++) {
         if (!params[i]->trainable) continue;

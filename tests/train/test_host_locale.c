@@ -7,7 +7,7 @@
 #include "base/plain_text.h"
 #include "lumiere/lumiere.h"
 #include "media/media.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <locale.h>
 #include <setjmp.h>

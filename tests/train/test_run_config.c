@@ -1,7 +1,7 @@
 // Run files: what they may hold, what is refused and where, and that docs/training.md lists every key.
 #include "base/files.h"
 #include "base/memory.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 #include "train/run_config.h"
 
 #include <setjmp.h>

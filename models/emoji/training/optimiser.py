@@ -14,7 +14,7 @@ DEFAULTS = {"optimizer": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01, "
 
 
 def group_of(name, p):
-    """The group of src/model/unet.c that a parameter belongs to."""
+    """The group of src/net/families/unet.c that a parameter belongs to."""
     module = name.rsplit(".", 2)[-2] if "." in name else name
     if name.endswith("position"):
         return "positions"

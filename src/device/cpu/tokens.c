@@ -13,14 +13,15 @@ lm_status cpu_run_fourier(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *y = &p->io->out[0];
+    const lm_fourier_attr *a = &p->kernel->op.attr.fourier;
     const int64_t width = cpu_channels(&y->desc), half = width / 2;
-    float *row = p->scratch;
+    float *row = p->scratch, *sine = row + (a->cosine_first ? half : 0), *cosine = row + (a->cosine_first ? 0 : half);
     for (int64_t b = range.first; b < range.end; b++) {
-        const double t = 1000 * (double)number_at(simd, &p->io->in[0], b);
+        const double t = a->scale * (double)number_at(simd, &p->io->in[0], b);
         for (int64_t i = 0; i < half; i++) {
             double angle = t * pow(10000, -(double)i / (double)half);
-            row[i] = (float)sin(angle);
-            row[half + i] = (float)cos(angle);
+            sine[i] = (float)sin(angle);
+            cosine[i] = (float)cos(angle);
         }
         simd->convert(y->desc.type, cpu_at(y, b * width), LM_F32, row, width);
     }

@@ -90,11 +90,12 @@ void lm_reference_mse_grad(lm_reference_call *c) {
 }
 
 void lm_reference_fourier(lm_reference_call *c) {
-    int64_t half = c->op->attr.fourier.width / 2;
+    const lm_fourier_attr *a = &c->op->attr.fourier;
+    const int64_t half = a->width / 2, sine = a->cosine_first ? half : 0, cosine = half - sine;
     for (int64_t b = 0; b < size_in(c, 0); b++)
         for (int64_t i = 0; i < half; i++) {
-            double angle = 1000 * c->in[0][b] * pow(10000, -(double)i / (double)half);
-            c->out[0][b * 2 * half + i] = sin(angle);
-            c->out[0][b * 2 * half + half + i] = cos(angle);
+            double angle = a->scale * c->in[0][b] * pow(10000, -(double)i / (double)half);
+            c->out[0][b * 2 * half + sine + i] = sin(angle);
+            c->out[0][b * 2 * half + cosine + i] = cos(angle);
         }
 }

@@ -1,7 +1,7 @@
 // config.json: the fields of lm_unet_config by name, strictly.
 #include "base/files.h"
 #include "base/memory.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -21,7 +21,10 @@ lm_unet_config lm_unet_config_default(void) {
                             .embed_width = 512,
                             .temporal_down = {true, true, true},
                             .temporal_attention_blocks = 2,
-                            .max_frames = 80};
+                            .max_frames = 80,
+                            .text_tokens = LM_TEXT_TOKENS,
+                            .norm_eps = 1e-5,
+                            .fourier_scale = 1000};
 }
 
 lm_unet_config lm_unet_config_ssr(void) {
@@ -44,7 +47,7 @@ bool lm_unet_is_ssr(const lm_unet_config *c) {
            c->residual_scale > 0 && lm_unet_frame_multiple(c) == 1;
 }
 
-typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_INTS, FIELD_BOOLS } field_kind;
+typedef enum field_kind { FIELD_INT, FIELD_BOOL, FIELD_NUMBER, FIELD_INTS, FIELD_BOOLS } field_kind;
 
 // Who may leave a key out; it then is as in the default network.
 typedef enum needed { ALWAYS, OF_VIDEO, NEVER } needed;
@@ -53,7 +56,7 @@ static const struct field {
     const char *name;
     field_kind kind;
     size_t at;
-    int low, high;
+    double low, high;
     needed needed;
 } fields[] = {
 #define FIELD(name, kind, low, high, needed)                                                                           \
@@ -76,11 +79,14 @@ static const struct field {
     FIELD(temporal_down, FIELD_BOOLS, 0, 1, OF_VIDEO),
     FIELD(temporal_attention_blocks, FIELD_INT, 1, 16, OF_VIDEO),
     FIELD(max_frames, FIELD_INT, 1, 4096, OF_VIDEO),
+    FIELD(text_tokens, FIELD_INT, 8, 512, NEVER),
+    FIELD(norm_eps, FIELD_NUMBER, 1e-9, 1e-3, NEVER),
+    FIELD(fourier_scale, FIELD_NUMBER, 1, 1e5, NEVER),
 };
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
 static const char *kind_name(field_kind k) {
-    static const char *const names[] = {"a whole number", "true or false", "a list of whole numbers",
+    static const char *const names[] = {"a whole number", "true or false", "a number", "a list of whole numbers",
                                         "a list of true and false"};
     return names[k];
 }
@@ -91,7 +97,13 @@ static bool read_scalar(const struct field *f, const json_t *v, void *to) {
         *(bool *)to = json_is_true(v);
         return true;
     }
-    if (!json_is_integer(v) || json_integer_value(v) < f->low || json_integer_value(v) > f->high) return false;
+    if (!(f->kind == FIELD_NUMBER ? json_is_number(v) : json_is_integer(v))) return false;
+    const double number = json_number_value(v);
+    if (!(number >= f->low && number <= f->high)) return false;
+    if (f->kind == FIELD_NUMBER) {
+        *(double *)to = number;
+        return true;
+    }
     *(int *)to = (int)json_integer_value(v);
     return true;
 }
@@ -99,9 +111,9 @@ static bool read_scalar(const struct field *f, const json_t *v, void *to) {
 static lm_status read_field(lm_error *e, const char *name, const struct field *f, const json_t *v, lm_unet_config *c,
                             int *length) {
     unsigned char *to = (unsigned char *)c + f->at;
-    if (f->kind == FIELD_INT || f->kind == FIELD_BOOL) {
+    if (f->kind != FIELD_INTS && f->kind != FIELD_BOOLS) {
         if (read_scalar(f, v, to)) return LM_OK;
-        return lm_fail(e, LM_MODEL, "%s: %s must be %s from %d to %d", name, f->name, kind_name(f->kind), f->low,
+        return lm_fail(e, LM_MODEL, "%s: %s must be %s from %g to %g", name, f->name, kind_name(f->kind), f->low,
                        f->high);
     }
     size_t n = json_is_array(v) ? json_array_size(v) : LM_MAX_LEVELS + 1;
@@ -110,7 +122,7 @@ static lm_status read_field(lm_error *e, const char *name, const struct field *f
     for (size_t i = 0; i < n && ok; i++) ok = read_scalar(f, json_array_get(v, i), to + i * width);
     *length = (int)n;
     if (ok) return LM_OK;
-    return lm_fail(e, LM_MODEL, "%s: %s must be %s from %d to %d, %d of them at most", name, f->name,
+    return lm_fail(e, LM_MODEL, "%s: %s must be %s from %g to %g, %d of them at most", name, f->name,
                    kind_name(f->kind), f->low, f->high, LM_MAX_LEVELS);
 }
 
@@ -142,7 +154,7 @@ static lm_status check_lengths(lm_error *e, const char *name, const int length[F
 
 // A key that was left out: the default network's value, unless it is needed.
 static lm_status fill_field(lm_error *e, const char *name, const struct field *f, lm_unet_config *c) {
-    static const size_t sizes[] = {sizeof(int), sizeof(bool), LM_MAX_LEVELS * sizeof(int),
+    static const size_t sizes[] = {sizeof(int), sizeof(bool), sizeof(double), LM_MAX_LEVELS * sizeof(int),
                                    LM_MAX_LEVELS * sizeof(bool)};
     if (f->needed == ALWAYS || (f->needed == OF_VIDEO && c->video))
         return lm_fail(e, LM_MODEL, "%s: %s is missing; it must be %s", name, f->name, kind_name(f->kind));
@@ -191,25 +203,33 @@ lm_status lm_unet_config_read(lm_error *e, const char *path, lm_unet_config *out
     return s;
 }
 
+// Whether a key that may be left out has its default: older programs, which don't know it, then read the file.
+static bool is_usual(const struct field *f, const lm_unet_config *c) {
+    const lm_unet_config usual = lm_unet_config_default();
+    const unsigned char *now = (const unsigned char *)c + f->at, *then = (const unsigned char *)&usual + f->at;
+    if (f->needed != NEVER || f->at == offsetof(lm_unet_config, residual_scale)) return false;
+    if (f->kind == FIELD_INT) return *(const int *)now == *(const int *)then;
+    if (f->kind == FIELD_BOOL) return *(const bool *)now == *(const bool *)then;
+    return *(const double *)now == *(const double *)then;
+}
+
+static json_t *field_value(const struct field *f, const lm_unet_config *c) {
+    const unsigned char *from = (const unsigned char *)c + f->at;
+    if (f->kind == FIELD_INT) return json_integer(*(const int *)from);
+    if (f->kind == FIELD_BOOL) return json_boolean(*(const bool *)from);
+    if (f->kind == FIELD_NUMBER) return json_real(*(const double *)from);
+    json_t *list = json_array();
+    const int n = f->kind == FIELD_INTS || !strcmp(f->name, "attention") ? c->levels : c->levels - 1;
+    for (int k = 0; k < n; k++)
+        json_array_append_new(list, f->kind == FIELD_INTS ? json_integer(((const int *)from)[k])
+                                                          : json_boolean(((const bool *)from)[k]));
+    return list;
+}
+
 char *lm_unet_config_json(const lm_unet_config *c) {
     json_t *root = json_object();
-    for (int i = 0; i < FIELDS; i++) {
-        const unsigned char *from = (const unsigned char *)c + fields[i].at;
-        if (fields[i].at == offsetof(lm_unet_config, moment_cond) && !c->moment_cond)
-            continue; // as older programs want it
-        json_t *v;
-        if (fields[i].kind == FIELD_INT)
-            v = json_integer(*(const int *)from);
-        else if (fields[i].kind == FIELD_BOOL)
-            v = json_boolean(*(const bool *)from);
-        else
-            v = json_array();
-        int n = fields[i].kind == FIELD_INTS || !strcmp(fields[i].name, "attention") ? c->levels : c->levels - 1;
-        for (int k = 0; k < n && json_is_array(v); k++)
-            json_array_append_new(v, fields[i].kind == FIELD_INTS ? json_integer(((const int *)from)[k])
-                                                                  : json_boolean(((const bool *)from)[k]));
-        json_object_set_new(root, fields[i].name, v);
-    }
+    for (int i = 0; i < FIELDS; i++)
+        if (!is_usual(&fields[i], c)) json_object_set_new(root, fields[i].name, field_value(&fields[i], c));
     char *text = json_dumps(root, JSON_INDENT(1));
     char *copy = text ? lm_strdup(text) : NULL;
     free(text);

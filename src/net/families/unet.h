@@ -1,9 +1,12 @@
 // The text-to-image U-Net, its space-time inflation, and the super-resolution network: one configuration, one builder.
 // Sources: Lumiere (arXiv 2401.12945), Imagen (arXiv 2205.11487). Weight names and shapes are in docs/model-format.md.
 #pragma once
-#include "graph/graph.h"
+#include "net/families/family.h"
 
-enum { LM_MAX_LEVELS = 8 };
+enum {
+    LM_MAX_LEVELS = 8,
+    LM_TEXT_TOKENS = 32, // of the default configuration
+};
 
 typedef struct lm_unet_config {
     int in_channels, cond_channels, out_channels; // cond: 4 = masked RGB + mask (Lumiere), 3 = upsampled low-res RGB
@@ -17,6 +20,9 @@ typedef struct lm_unet_config {
     int residual_scale; // super-resolution: what is diffused is this times the clip's difference to cond; else 0
     bool video, temporal_down[LM_MAX_LEVELS];
     int temporal_attention_blocks, max_frames;
+    int text_tokens;      // of a prompt
+    double norm_eps;      // of all normalisations
+    double fourier_scale; // of diffusion times, noise levels and moments before their sinusoids
 } lm_unet_config;
 
 lm_unet_config lm_unet_config_default(void);  // the image model of the default configuration
@@ -43,6 +49,8 @@ typedef struct lm_unet {
     lm_tensor moment;      // [B,T] F32: a frame's place in its clip, 0 to 1, or LM_MOMENT_UNKNOWN; or LM_NONE
     lm_tensor v;           // [B,T,H,W,out] F32: v prediction, marked as an output
 } lm_unet;
+// As a family: inputs and output are the tensors above by name.
+extern const lm_family lm_unet_family;
 lm_unet lm_unet_build(lm_graph *g, const lm_unet_config *c, int64_t clips, int64_t frames, int64_t height,
                       int64_t width, int64_t tokens);
 

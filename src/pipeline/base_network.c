@@ -1,4 +1,4 @@
-// The base network planned for one shape; what does not fit in memory is refused with a shape that does.
+// The base network for one shape; what does not fit in memory is refused with a shape that does.
 #include "pipeline/context.h"
 
 #include "base/memory.h"
@@ -7,10 +7,17 @@
 #include <math.h>
 #include <stdio.h>
 
-void video_plan_free(video_plan *p) {
-    lm_plan_free(&p->plan);
-    lm_graph_free(&p->graph);
-    *p = (video_plan){0};
+static lm_net_use use_of(const lumiere_model *m, int frames, int width, int height) {
+    return (lm_net_use){.shape = {1, frames, height, width, m->config.text_tokens}};
+}
+
+lm_net_use base_use(const lumiere_model *m, const request *r) {
+    return use_of(m, r->run_frames, r->run_width, r->run_height);
+}
+
+lm_status base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out) {
+    const lm_net_use use = base_use(m, r);
+    return lm_network_cost(e, m->base, &use, out);
 }
 
 uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height) {
@@ -20,27 +27,17 @@ uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int hei
     return (noisy_and_unguided + bytes_out_and_preview + condition) * (uint64_t)pixels + lm_sample_bytes(3 * pixels);
 }
 
-static lm_status build(lm_error *e, const lumiere_model *m, video_plan *p) {
-    p->graph = lm_graph_create(m->compute);
-    if (!p->graph) return lm_fail_memory(e, 4096, "the network");
-    p->net = lm_unet_build(p->graph, &m->config, 1, p->frames, p->height, p->width, LM_TEXT_TOKENS);
-    return lm_graph_status(p->graph, e);
-}
-
 // Bytes of a run for each pixel of each frame, beyond the weights, from the plan of a small picture: memory grows with
 // the number of pixels, and kernels for a large picture take long to prepare.
 static lm_status bytes_per_pixel(lm_error *e, lumiere_model *m, const request *r, double *out) {
     int side = lm_unet_size_multiple(&m->config), small = (63 + side) / side * side;
-    video_plan p = {.frames = r->run_frames,
-                    .width = r->run_width < small ? r->run_width : small,
-                    .height = r->run_height < small ? r->run_height : small};
-    uint64_t planned = 0;
-    lm_status status = build(e, m, &p);
-    if (status == LM_OK) status = lm_plan_bytes(e, p.graph, m->device, &planned);
-    uint64_t bytes = planned + run_buffer_bytes(m, p.frames, p.width, p.height);
-    *out = (double)bytes / p.width / p.height / p.frames;
-    video_plan_free(&p);
-    return status;
+    const int width = r->run_width < small ? r->run_width : small,
+              height = r->run_height < small ? r->run_height : small;
+    const lm_net_use use = use_of(m, r->run_frames, width, height);
+    lm_net_cost cost;
+    LM_TRY(lm_network_cost(e, m->base, &use, &cost));
+    *out = (double)(cost.bytes + run_buffer_bytes(m, r->run_frames, width, height)) / width / height / r->run_frames;
+    return LM_OK;
 }
 
 static int rounded_down(double size, int multiple) {
@@ -86,24 +83,19 @@ static lm_status check_roughly(lm_error *e, lumiere_model *m, const request *r, 
     return need_of(r, per_pixel) > have ? refuse(e, m, r, per_pixel, have) : LM_OK;
 }
 
-static lm_status make(lm_error *e, lumiere_model *m, video_plan *p) {
-    LM_TRY(build(e, m, p));
-    LM_TRY(lm_plan_create(e, p->graph, m->device, &p->plan));
-    lm_plan_bind(p->plan, m->weights, NULL);
-    return LM_OK;
+// Bytes that are free, or would be without the plans of other shapes.
+static double room(const lumiere_model *m) {
+    return (double)(lm_memory_available() + lm_network_idle_bytes(m->base));
 }
 
-lm_status video_plan_make(lm_error *e, lumiere_model *m, const request *r) {
-    video_plan *p = &m->plan;
-    if (p->plan && p->frames == r->run_frames && p->width == r->run_width && p->height == r->run_height) return LM_OK;
-    video_plan_free(p);
-    LM_TRY(check_roughly(e, m, r, (double)lm_memory_available()));
-    *p = (video_plan){.frames = r->run_frames, .width = r->run_width, .height = r->run_height};
+lm_status base_prepare(lm_error *e, lumiere_model *m, const request *r) {
+    const lm_net_use use = base_use(m, r);
+    if (lm_network_has(m->base, &use)) return LM_OK;
+    LM_TRY(check_roughly(e, m, r, room(m)));
     lm_error why = {0};
-    lm_status status = make(&why, m, p);
+    lm_status status = lm_network_prepare(&why, m->base, &use);
     if (status == LM_OK) return LM_OK;
-    video_plan_free(p);
-    double have = (double)lm_memory_available(), per_pixel;
+    double have = room(m), per_pixel;
     if (status == LM_MEMORY && bytes_per_pixel(&why, m, r, &per_pixel) == LM_OK && need_of(r, per_pixel) > 0.8 * have)
         return refuse(e, m, r, per_pixel, have);
     return lm_fail(e, status, "%s", why.text);

@@ -1,7 +1,7 @@
 // config.json of the U-Net: keys that say what the network is are wanted, those that older models lack and those of an
 // inflation that isn't there are not; what is wrong is named.
 #include "base/memory.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <jansson.h>
 #include <setjmp.h>

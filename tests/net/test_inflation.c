@@ -1,6 +1,6 @@
 // The inflated network at birth: what it makes of a clip is what the image network makes of its frames (Lumiere, 3.1).
 #include "../op/formula.h"
-#include "network.h"
+#include "tested_network.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

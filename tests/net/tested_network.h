@@ -1,7 +1,7 @@
 // A U-Net with its plan, weights and inputs, for tests: opened on a device, filled, run, read as doubles.
 #pragma once
 #include "graph/plan.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 typedef struct network_shape {
     int64_t clips, frames, height, width, tokens;

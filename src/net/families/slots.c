@@ -1,4 +1,4 @@
-#include "model/slots.h"
+#include "net/families/slots.h"
 
 #include "base/memory.h"
 

@@ -1,4 +1,4 @@
-#include "network.h"
+#include "tested_network.h"
 #include "../op/formula.h"
 #include <setjmp.h>
 #include <stdarg.h>

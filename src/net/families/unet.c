@@ -1,4 +1,4 @@
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <string.h>
 
@@ -64,7 +64,8 @@ static lm_tensor norm(const unet_context *u, const char *name, lm_tensor x, int 
     int64_t c = d.rank ? d.dim[d.rank - 1] : 1;
     lm_scope_push(g, "%s", name);
     lm_tensor gamma = lm_param(g, "weight", born_one, c), beta = lm_param(g, "bias", born_zero, c);
-    lm_tensor y = lm_norm(g, x, gamma, beta, ss, (lm_norm_attr){.groups = groups, .eps = 1e-5f, .silu = silu});
+    lm_tensor y =
+        lm_norm(g, x, gamma, beta, ss, (lm_norm_attr){.groups = groups, .eps = (float)u->c->norm_eps, .silu = silu});
     lm_scope_pop(g);
     return y;
 }
@@ -226,9 +227,9 @@ static lm_tensor up_level(const unet_context *u, lm_tensor h, int i, skip_stack 
 static lm_tensor scalar_mlp(const unet_context *u, const char *name, lm_tensor scalar, bool zero, lm_tensor acc) {
     lm_graph *g = u->g;
     const int width = u->c->embed_width;
+    const lm_fourier_attr attr = {.width = u->c->channels[0] * 4, .scale = u->c->fourier_scale};
     lm_scope_push(g, "%s", name);
-    lm_tensor h =
-        linear(g, LM_UNET_CONDITIONS, "0", lm_fourier(g, scalar, u->c->channels[0] * 4), 1, width, false, LM_NONE);
+    lm_tensor h = linear(g, LM_UNET_CONDITIONS, "0", lm_fourier(g, scalar, attr), 1, width, false, LM_NONE);
     h = linear(g, LM_UNET_CONDITIONS, "2", lm_silu(g, h), 1, width, zero, acc);
     lm_scope_pop(g);
     return h;
@@ -341,3 +342,29 @@ int lm_unet_frame_multiple(const lm_unet_config *c) {
     for (int i = 0; i + 1 < c->levels; i++) n <<= c->video && c->temporal_down[i];
     return n;
 }
+
+// ---- the family ----
+
+static lm_status unet_read(lm_error *e, const char *path, void *config) {
+    return lm_unet_config_read(e, path, config);
+}
+
+static lm_net_shape unet_least(const void *config) {
+    const lm_unet_config *c = config;
+    const int side = lm_unet_size_multiple(c);
+    return (lm_net_shape){1, lm_unet_frame_multiple(c), side, side, c->text_tokens};
+}
+
+static void unet_build(lm_graph *g, const void *config, const lm_net_shape *s, lm_ports *out) {
+    const lm_unet n = lm_unet_build(g, config, s->batch, s->frames, s->height, s->width, s->tokens);
+    const lm_port in[] = {{"x", n.x},          {"cond", n.cond}, {"t", n.t},
+                          {"text", n.text},    {"mask", n.mask}, {"noise_level", n.noise_level},
+                          {"moment", n.moment}};
+    *out = (lm_ports){.out = {{"v", n.v}}, .outputs = 1};
+    for (size_t i = 0; i < sizeof in / sizeof *in; i++)
+        if (in[i].tensor.id >= 0) out->in[out->inputs++] = in[i];
+}
+
+const lm_family lm_unet_family = {
+    "the U-Net", sizeof(lm_unet_config), unet_read, unet_least, unet_build, NULL,
+};

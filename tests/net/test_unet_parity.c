@@ -1,6 +1,6 @@
 // Whole U-Nets, forward and backward, against PyTorch in double precision (tests/oracle/unet_vectors.py).
 #include "../op/formula.h"
-#include "network.h"
+#include "tested_network.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

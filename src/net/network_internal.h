@@ -1,0 +1,39 @@
+// What a network holds. Private to network.c and network_weights.c.
+#pragma once
+#include "net/network.h"
+
+typedef struct net_plan {
+    lm_net_use use;
+    lm_graph *graph;
+    lm_plan *plan;
+    lm_ports ports;
+    lm_tensor target, loss; // LM_NONE when it only predicts
+    const float *params;    // bound at present
+    float *grads;
+    uint64_t used; // the network's clock when it last was
+} net_plan;
+
+struct lm_weights {
+    char *key;
+    float *params;
+    int64_t count;
+    int holders;
+    uint64_t used;
+};
+
+enum { NET_MOST_WEIGHTS = 3 };
+
+struct lm_network {
+    lm_device *device; // held
+    const lm_family *family;
+    void *config;
+    char *folder;
+    lm_dtype compute;
+    net_plan *plans[LM_MOST_PLANS + 1]; // one more while a new one is made
+    int plan_count;
+    lm_weights *weights[NET_MOST_WEIGHTS + 1];
+    int weight_count;
+    uint64_t clock;
+};
+
+void net_weights_free_all(lm_network *n);
