@@ -165,7 +165,7 @@ static void *allocate(lm_device *d, size_t bytes) {
 static double time_op(lm_device *d, const lm_op *op, lm_io *io, int threads, char *name, size_t size) {
     lm_error e = {0};
     lm_kernel *k = NULL;
-    check(d->backend->prepare(&e, d, op, io, &k), &e);
+    check(lm_kernel_create(&e, d, op, io, &k), &e);
     snprintf(name, size, "%s", k->name);
     for (int i = 0; i < LM_MAX_INPUTS; i++)
         if (io->in[i].desc.rank) io->in[i].data = allocate(d, (size_t)lm_desc_bytes(&io->in[i].desc));

@@ -37,6 +37,15 @@ void lm_device_close(lm_device **device) {
     lm_free(d);
 }
 
+lm_status lm_kernel_create(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out) {
+    LM_TRY(d->backend->prepare(e, d, op, io, out));
+    const lm_status status = d->backend->reserve(e, d, *out);
+    if (status == LM_OK) return LM_OK;
+    d->backend->release(d, *out);
+    *out = NULL;
+    return status;
+}
+
 const lm_muon_quintic *lm_muon_steps(lm_muon_form form, int *count) {
     static const lm_muon_quintic published[] = {{3.4445, -4.7750, 2.0315},
                                                 {3.4445, -4.7750, 2.0315},

@@ -21,7 +21,7 @@ typedef struct lm_io {
 typedef struct lm_kernel {
     const char *name; // what will run, for bench and --trace-plan: "cpu norm avx512", "dnnl jit:avx512_core_bf16"
     size_t workspace; // bytes of scratch needed during run; shared by all kernels of a plan
-    size_t held;      // bytes the kernel keeps for its own lifetime (packed weights)
+    size_t held;      // bytes the kernel keeps for its own lifetime (packed weights), once they are reserved
     int64_t frames;   // > 0: output unit i depends only on frames' unit i (and on weights): may run in ranges
 } lm_kernel;
 
@@ -85,11 +85,13 @@ typedef struct lm_muon_work {
     double flops;     // of one call
 } lm_muon_work;
 
-// A backend. run takes calls one after the other; calls with the same frames > 0 may be passed together, and a backend
-// may then run frames 0..k through all of them before the next frames. weights_version changes whenever weights have
-// been written to; a kernel that keeps packed weights packs again when it sees a new value. Nothing is allocated by
-// run. Where a kernel fails, run ends with its status and message, the same for any number of threads, and the outputs'
-// contents are undefined: no value of theirs is a sign of failure.
+// A backend. prepare chooses the algorithm and says what memory it will take; of that it takes none, and little for
+// itself. reserve takes the bytes that a kernel holds; a kernel is not run before. least_held: no more than a kernel
+// for this op will hold, known without making one. run takes calls one after the other; calls with the same frames > 0
+// may be passed together, and a backend may then run frames 0..k through all of them before the next frames.
+// weights_version changes whenever weights have been written to; a kernel that keeps packed weights packs again when it
+// sees a new value. Nothing is allocated by run. Where a kernel fails, run ends with its status and message, the same
+// for any number of threads, and the outputs' contents are undefined: no value of theirs is a sign of failure.
 typedef struct lm_backend {
     const char *name;
     lm_status (*open)(lm_error *e, int threads, lm_device *d);
@@ -99,6 +101,8 @@ typedef struct lm_backend {
     lm_status (*upload)(lm_error *e, lm_device *d, void *to, const void *from, size_t bytes);
     lm_status (*download)(lm_error *e, lm_device *d, void *to, const void *from, size_t bytes);
     lm_status (*prepare)(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out);
+    lm_status (*reserve)(lm_error *e, lm_device *d, lm_kernel *k);
+    uint64_t (*least_held)(const lm_device *d, const lm_op *op, const lm_io *io);
     lm_status (*run)(lm_error *e, lm_device *d, const lm_call *calls, int count, void *workspace,
                      uint64_t weights_version);
     void (*release)(lm_device *d, lm_kernel *k);
@@ -131,3 +135,6 @@ lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device *
 lm_device *lm_device_hold(lm_device *d);
 // One holder less, on any thread; the last closes the device. *d becomes NULL.
 void lm_device_close(lm_device **d);
+
+// A kernel prepared and its memory reserved: for those who run single kernels. Given back by the backend's release.
+lm_status lm_kernel_create(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out);

@@ -36,7 +36,7 @@ static void describe(const lm_plan *p, int value, bool optional, lm_operand *out
     if (value >= 0 && (!optional || p->live[p->g->node_count + value])) out->desc = p->g->values[value].desc;
 }
 
-static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
+static void describe_nodes(lm_plan *p) {
     for (int i = 0; i < p->node_count; i++) {
         plan_node *pn = &p->nodes[i];
         const graph_node *n = &p->g->nodes[pn->index];
@@ -45,7 +45,13 @@ static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
         for (int k = 0; k < LM_MAX_OUTPUTS; k++)
             describe(p, n->out[k], k > 0, &pn->io.out[k]), out[k] = pn->io.out[k].desc;
         pn->flops = lm_op_flops(&n->op, in, out);
-        LM_TRY(p->d->backend->prepare(e, p->d, &n->op, &pn->io, &pn->kernel));
+    }
+}
+
+static lm_status prepare_kernels(lm_error *e, lm_plan *p) {
+    for (int i = 0; i < p->node_count; i++) {
+        plan_node *pn = &p->nodes[i];
+        LM_TRY(p->d->backend->prepare(e, p->d, &p->g->nodes[pn->index].op, &pn->io, &pn->kernel));
         if (pn->kernel->workspace > p->workspace_bytes) p->workspace_bytes = pn->kernel->workspace;
         p->held_bytes += pn->kernel->held;
     }
@@ -86,8 +92,8 @@ uint64_t lm_plan_total_bytes(const lm_plan *p) {
     return p->block_bytes + p->workspace_bytes + p->held_bytes;
 }
 
-// Everything but the large allocations.
-static lm_status plan_prepare(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+// The live nodes and their operands' shapes.
+static lm_status begin_plan(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
     *out = NULL;
     LM_TRY(lm_graph_status(g, e));
     lm_plan *p = lm_alloc_zero(1, sizeof *p);
@@ -97,36 +103,65 @@ static lm_status plan_prepare(lm_error *e, lm_graph *g, lm_device *d, lm_plan **
     p->d = d;
     p->weights_version = 1;
     LM_TRY(collect_nodes(e, p));
-    LM_TRY(prepare_kernels(e, p));
-    group_nodes(p);
-    return plan_place(e, p);
+    describe_nodes(p);
+    return LM_OK;
+}
+
+// Everything but the large allocations.
+static lm_status prepare_plan(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+    LM_TRY(begin_plan(e, g, d, out));
+    LM_TRY(prepare_kernels(e, *out));
+    group_nodes(*out);
+    return plan_place(e, *out);
 }
 
 lm_status lm_plan_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_t *out) {
     lm_plan *p;
-    lm_status status = plan_prepare(e, g, d, &p);
+    lm_status status = prepare_plan(e, g, d, &p);
     if (status == LM_OK) *out = lm_plan_total_bytes(p);
     lm_plan_free(&p);
     return status;
 }
 
-lm_status lm_plan_create(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
-    lm_status status = plan_prepare(e, g, d, out);
-    lm_plan *p = *out;
+lm_status lm_plan_estimate_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_t *out) {
+    lm_plan *p;
+    lm_status status = begin_plan(e, g, d, &p);
+    // A step a node: longer steps, which kernels allow, would only make lifetimes longer.
+    for (int i = 0; status == LM_OK && i < p->node_count; i++) p->nodes[i].step = i;
+    if (status == LM_OK) status = plan_place(e, p);
     if (status == LM_OK) {
-        uint64_t need = p->block_bytes + p->workspace_bytes, have = lm_memory_available();
-        if (need > have)
-            status =
-                lm_fail(e, LM_MEMORY, "this needs %.0f MB and %.0f MB are free; try a smaller size or fewer frames",
-                        (double)need / 1e6, (double)have / 1e6);
+        *out = p->block_bytes;
+        for (int i = 0; i < p->node_count; i++)
+            *out += d->backend->least_held(d, &g->nodes[p->nodes[i].index].op, &p->nodes[i].io);
     }
-    if (status == LM_OK) status = d->backend->alloc(e, d, p->block_bytes + PLAN_ALIGN, (void **)&p->block);
-    if (status == LM_OK) status = d->backend->alloc(e, d, p->workspace_bytes + PLAN_ALIGN, &p->workspace);
+    lm_plan_free(&p);
+    return status;
+}
+
+static lm_status check_memory(lm_error *e, const lm_plan *p) {
+    const uint64_t need = lm_plan_total_bytes(p), have = lm_memory_available();
+    if (need <= have) return LM_OK;
+    return lm_fail(e, LM_MEMORY, "this needs %.0f MB and %.0f MB are free; try a smaller size or fewer frames",
+                   (double)need / 1e6, (double)have / 1e6);
+}
+
+static lm_status take_memory(lm_error *e, lm_plan *p) {
+    const lm_backend *b = p->d->backend;
+    LM_TRY(b->alloc(e, p->d, p->block_bytes + PLAN_ALIGN, (void **)&p->block));
+    LM_TRY(b->alloc(e, p->d, p->workspace_bytes + PLAN_ALIGN, &p->workspace));
+    for (int i = 0; i < p->node_count; i++) LM_TRY(b->reserve(e, p->d, p->nodes[i].kernel));
+    return LM_OK;
+}
+
+lm_status lm_plan_create(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+    lm_status status = prepare_plan(e, g, d, out);
+    if (status == LM_OK) status = check_memory(e, *out);
+    if (status == LM_OK) status = take_memory(e, *out);
     if (status != LM_OK) {
         lm_plan_free(out);
         return status;
     }
-    set_addresses(p);
+    set_addresses(*out);
     return LM_OK;
 }
 
@@ -155,6 +190,11 @@ void lm_plan_bind(lm_plan *p, const void *params, void *grads) {
 
 void lm_plan_weights_changed(lm_plan *p) {
     p->weights_version++;
+}
+
+void lm_plan_watch(lm_plan *p, lm_go_on_fn go_on, void *user) {
+    p->go_on = go_on;
+    p->watcher = user;
 }
 
 static lm_status locate(lm_error *e, const lm_plan *p, lm_tensor t, size_t bytes, void **data) {
@@ -200,6 +240,8 @@ lm_status lm_plan_run(lm_error *e, lm_plan *p) {
     if ((!p->params && p->g->param_count) || (!p->grads && p->g->grad_elements))
         return lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
     for (int i = 0, n; i < p->node_count; i += n) {
+        if (p->go_on && !p->go_on(p->watcher))
+            return lm_fail(e, LM_CANCELLED, "stopped before the node %.80s", node_name(p, i));
         for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
         }
         double start = p->profile ? lm_seconds() : 0;

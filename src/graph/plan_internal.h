@@ -15,9 +15,9 @@ typedef struct plan_storage {
 } plan_storage;
 
 typedef struct plan_node {
-    int index; // into g->nodes
-    int step;  // nodes of one step run frames by frames, see lm_call
-    lm_kernel *kernel;
+    int index;         // into g->nodes
+    int step;          // nodes of one step run frames by frames, see lm_call
+    lm_kernel *kernel; // NULL while only the memory is estimated
     lm_io io;
     double flops, seconds;
 } plan_node;
@@ -39,6 +39,8 @@ struct lm_plan {
     void *grads;
     uint64_t weights_version;
     bool profile;
+    lm_go_on_fn go_on; // NULL: never stopped
+    void *watcher;     // its argument
 };
 
 // Runs count neighbours that lie in one step. A failure names them.

@@ -56,7 +56,6 @@ void lm_plan_print(const lm_plan *p, FILE *out) {
     }
 }
 
-// Squared error and squared reference, summed; bf16, f32 and f64 read as double.
 static double element(const lm_operand *o, int64_t i) {
     if (o->desc.type == LM_F64) return ((const double *)o->data)[i];
     if (o->desc.type == LM_F32) return (double)((const float *)o->data)[i];
@@ -66,6 +65,7 @@ static double element(const lm_operand *o, int64_t i) {
     return (double)f;
 }
 
+// Squared error over squared reference, summed; the error alone where the reference is 0.
 static double nmse(const lm_operand *a, const lm_operand *b) {
     double error = 0, size = 0;
     for (int64_t i = 0; i < lm_desc_count(&a->desc); i++) {
@@ -76,7 +76,7 @@ static double nmse(const lm_operand *a, const lm_operand *b) {
     return size > 0 ? error / size : error;
 }
 
-// Host copies of operands; frees what it made when a later one fails.
+// Host copies of operands, the caller's to free, also when a later one fails.
 static lm_status copy_operands(lm_error *e, const lm_plan *p, const lm_operand *from, lm_operand *to, int count,
                                bool contents) {
     for (int k = 0; k < count; k++) {
@@ -92,7 +92,7 @@ static lm_status copy_operands(lm_error *e, const lm_plan *p, const lm_operand *
 
 static lm_status run_reference(lm_error *e, lm_device *ref, const lm_op *op, lm_io *io) {
     lm_kernel *k = NULL;
-    LM_TRY(ref->backend->prepare(e, ref, op, io, &k));
+    LM_TRY(lm_kernel_create(e, ref, op, io, &k));
     void *workspace = NULL;
     lm_status s = ref->backend->alloc(e, ref, k->workspace + PLAN_ALIGN, &workspace);
     lm_call call = {k, io};

@@ -241,7 +241,7 @@ lm_status op_case_run(lm_error *e, lm_device *d, const op_case *c, lm_dtype comp
     for (int i = 0; i < LM_MAX_OUTPUTS; i++)
         if (c->wanted >> i & 1) out->desc[i] = io.out[i].desc = result[i];
     lm_kernel *k = NULL;
-    LM_TRY(d->backend->prepare(e, d, &op, &io, &k));
+    LM_TRY(lm_kernel_create(e, d, &op, &io, &k));
     lm_status s = run_prepared(e, d, c, k, &io, out);
     d->backend->release(d, k);
     return s;

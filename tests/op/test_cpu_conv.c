@@ -118,7 +118,7 @@ static void allocate(lm_device *d, lm_operand *o) {
 static void run(lm_device *d, const lm_op *op, lm_io *io, bool shared_acc) {
     lm_error e = {0};
     lm_kernel *k = NULL;
-    if (d->backend->prepare(&e, d, op, io, &k) != LM_OK) fail_msg("%s", e.text);
+    if (lm_kernel_create(&e, d, op, io, &k) != LM_OK) fail_msg("%s", e.text);
     const int acc = lm_op_acc(op->kind);
     for (int i = 0; i < LM_MAX_OUTPUTS; i++) {
         allocate(d, &io->out[i]);

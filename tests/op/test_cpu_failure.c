@@ -113,7 +113,7 @@ static void prepare(prepared *p, int threads, const layer *l, lm_dtype type) {
     lm_error e = {0};
     p->d = open_device(threads);
     const lm_op op = make_op(l, type, &p->io);
-    if (p->d->backend->prepare(&e, p->d, &op, &p->io, &p->kernel) != LM_OK) fail_msg("%s", e.text);
+    if (lm_kernel_create(&e, p->d, &op, &p->io, &p->kernel) != LM_OK) fail_msg("%s", e.text);
     for (int i = 0; i < count_operands(); i++) {
         lm_operand *o = operand(&p->io, i);
         const size_t bytes = (size_t)lm_desc_bytes(&o->desc);

@@ -151,7 +151,7 @@ static void test_large_shapes(void **state) {
 static lm_status try_op(lm_error *e, lm_device *d, const lm_op *op, lm_io *io) {
     lm_kernel *k = NULL;
     void *workspace = NULL;
-    assert_int_equal(d->backend->prepare(e, d, op, io, &k), LM_OK);
+    assert_int_equal(lm_kernel_create(e, d, op, io, &k), LM_OK);
     assert_int_equal(d->backend->alloc(e, d, k->workspace + 1, &workspace), LM_OK);
     lm_status s = d->backend->run(e, d, &(lm_call){k, io}, 1, workspace, 1);
     d->backend->release_memory(d, workspace);
@@ -291,7 +291,7 @@ static void test_chains_change_no_bit(void **state) {
         void *workspace = NULL;
         for (int i = 0; i < 3; i++) {
             calls[i].io = &io[i];
-            assert_int_equal(d->backend->prepare(&e, d, &ops[i], &io[i], &calls[i].kernel), LM_OK);
+            assert_int_equal(lm_kernel_create(&e, d, &ops[i], &io[i], &calls[i].kernel), LM_OK);
             assert_int_equal(calls[i].kernel->frames, 70);
             if (calls[i].kernel->workspace > bytes) bytes = calls[i].kernel->workspace;
         }
@@ -381,7 +381,7 @@ static void test_refusals(void **state) {
     const lm_desc doubles = lm_desc_make(LM_F64, 1, (int64_t[]){4});
     lm_kernel *k = NULL;
     lm_io io = {.in = {{doubles, NULL}}, .out = {{doubles, NULL}}};
-    assert_int_equal(d->backend->prepare(&e, d, &(lm_op){.kind = LM_OP_SILU}, &io, &k), LM_FAILED);
+    assert_int_equal(lm_kernel_create(&e, d, &(lm_op){.kind = LM_OP_SILU}, &io, &k), LM_FAILED);
     assert_non_null(strstr(e.text, "silu"));
     lm_device_close(&d);
 }

@@ -208,7 +208,7 @@ static void test_reference_refuses_an_id_outside_its_table(void **state) {
     lm_io io = {
         .in = {{lm_desc_make(LM_I32, 2, (int64_t[]){1, 3}), ids}, {lm_desc_make(LM_F32, 2, (int64_t[]){4, 2}), table}},
         .out = {{lm_desc_make(LM_F32, 3, (int64_t[]){1, 3, 2}), y}}};
-    assert_int_equal(d->backend->prepare(&e, d, &(lm_op){.kind = LM_OP_EMBEDDING}, &io, &kernel), LM_OK);
+    assert_int_equal(lm_kernel_create(&e, d, &(lm_op){.kind = LM_OP_EMBEDDING}, &io, &kernel), LM_OK);
     void *workspace = lm_alloc_aligned(kernel->workspace);
     assert_non_null(workspace);
     assert_int_equal(d->backend->run(&e, d, &(lm_call){kernel, &io}, 1, workspace, 1), LM_FAILED);

@@ -11,7 +11,7 @@ enum { ARG_IN, ARG_WEIGHTS, ARG_OUT, ARG_BIAS, ARG_COUNT };
 typedef struct packed_weights {
     dn_layout md;
     conv_layout layout;
-    void *data;
+    void *data; // NULL until it is reserved
 } packed_weights;
 
 typedef struct conv_kernel {
@@ -28,6 +28,7 @@ typedef struct conv_kernel {
     int packs;
     packed_weights pack[CONV_VARIANTS];
     dn_primitive primitive[CONV_VARIANTS];
+    int pack_of[CONV_VARIANTS]; // primitive i reads pack[pack_of[i]]
     char name[96];
 } conv_kernel;
 
@@ -143,11 +144,36 @@ static lm_status add_pack(lm_error *e, conv_kernel *k, dn_md md, int *index) {
     const dnnl_status_t status = dn_layout_copy(&w->md, md);
     if (status != dnnl_success) return dn_fail(e, status, "a weight layout");
     LM_TRY(conv_layout_of(e, md, &w->layout));
-    w->data = lm_alloc_aligned(w->layout.bytes);
-    if (!w->data) return lm_fail_memory(e, (double)w->layout.bytes, "packed weights");
-    memset(w->data, 0, w->layout.bytes);
     k->base.base.held += w->layout.bytes;
     return LM_OK;
+}
+
+static lm_status reserve_packs(lm_error *e, cpu_kernel *base) {
+    conv_kernel *k = (conv_kernel *)base;
+    for (int i = 0; i < k->packs; i++) {
+        packed_weights *w = &k->pack[i];
+        w->data = lm_alloc_aligned(w->layout.bytes);
+        if (!w->data) return lm_fail_memory(e, (double)w->layout.bytes, "packed weights");
+        memset(w->data, 0, w->layout.bytes); // padding is never written again
+    }
+    for (int i = 0; i < k->cut.variants; i++)
+        LM_TRY(dn_bind(e, &k->primitive[i], ARG_WEIGHTS, k->pack[k->pack_of[i]].data));
+    return LM_OK;
+}
+
+// The weights of one packed copy, without what oneDNN pads them with, in the type that most layers pack them in.
+uint64_t cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io) {
+    switch (op->kind) {
+    case LM_OP_CONV:
+    case LM_OP_CONV_GRAD_X:
+    case LM_OP_LINEAR:
+    case LM_OP_LINEAR_GRAD_X: {
+        const bool bf16 = d->fast_bf16 && io->in[0].desc.type == LM_BF16;
+        return (uint64_t)lm_desc_count(&io->in[1].desc) * lm_dtype_size(bf16 ? LM_BF16 : LM_F32);
+    }
+    default:
+        return 0;
+    }
 }
 
 static lm_status prepare_variant(lm_error *e, conv_kernel *k, int i) {
@@ -163,12 +189,10 @@ static lm_status prepare_variant(lm_error *e, conv_kernel *k, int i) {
     }
     if (status == dnnl_unimplemented) status = describe(k, v, NULL, &pd);
     if (status != dnnl_success) return dn_fail(e, status, "a convolution");
-    int pack = 0;
-    lm_status result = add_pack(e, k, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &pack);
+    lm_status result = add_pack(e, k, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &k->pack_of[i]);
     if (result == LM_OK)
         result = dn_create(e, k->dnnl, pd, k->form.back ? back : forward, k->bias >= 0 ? 4 : 3, &k->primitive[i]);
     dnnl_primitive_desc_destroy(pd);
-    if (result == LM_OK) result = dn_bind(e, &k->primitive[i], ARG_WEIGHTS, k->pack[pack].data);
     return result;
 }
 
@@ -215,6 +239,7 @@ static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const 
     k->dnnl = s->dnnl;
     k->simd = cpu_simd_of(s->level);
     k->base.op = *op;
+    k->base.reserve = reserve_packs;
     k->base.pack = pack_conv;
     k->base.free_extra = free_conv;
     k->acc = back ? 2 : 3;

@@ -31,6 +31,8 @@ struct cpu_kernel {
     int phases;
     cpu_phase phase[3];
     size_t thread_scratch, shared_scratch;
+    // Takes base.held bytes; NULL when the kernel holds nothing.
+    lm_status (*reserve)(lm_error *e, cpu_kernel *k);
     // Called by one thread before the phases when weights changed since this kernel last ran; NULL when nothing is
     // packed.
     lm_status (*pack)(lm_error *e, cpu_kernel *k, const lm_io *io);
@@ -69,6 +71,7 @@ lm_status cpu_dnnl_open(lm_error *e, cpu_state *s);
 void cpu_dnnl_close(cpu_state *s);
 lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
                            cpu_kernel **out); // conv and linear, all three directions
+uint64_t cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io);
 lm_status cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
                            cpu_kernel **out); // norm and its gradients
 lm_status cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);

@@ -159,6 +159,12 @@ static lm_status cpu_prepare(lm_error *e, lm_device *d, const lm_op *op, const l
     return LM_OK;
 }
 
+static lm_status cpu_reserve(lm_error *e, lm_device *d, lm_kernel *kernel) {
+    (void)d;
+    cpu_kernel *k = (cpu_kernel *)kernel;
+    return k->reserve ? k->reserve(e, k) : LM_OK;
+}
+
 // Calls whose pieces run one after the other in one thread, piece by piece.
 typedef struct chain {
     const lm_call *calls;
@@ -280,6 +286,8 @@ const lm_backend lm_cpu_backend = {
     .upload = cpu_copy,
     .download = cpu_copy,
     .prepare = cpu_prepare,
+    .reserve = cpu_reserve,
+    .least_held = cpu_conv_least_held, // no other kernel holds anything
     .run = cpu_run,
     .release = cpu_release,
     .squares = cpu_squares,

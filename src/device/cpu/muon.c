@@ -192,6 +192,7 @@ static lm_status prepare_scratch(lm_error *e, cpu_muon_work *w, int threads) {
     w->at_t = place(&w->stride, square * size);
     w->at_dnnl = place(&w->stride, dnnl);
     w->base.held = w->stride * (size_t)threads;
+    if (w->base.held > lm_memory_available()) return lm_fail_memory(e, (double)w->base.held, "Muon");
     w->scratch = lm_alloc_aligned(w->base.held);
     return w->scratch ? LM_OK : lm_fail_memory(e, (double)w->base.held, "Muon");
 }

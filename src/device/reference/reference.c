@@ -157,6 +157,16 @@ static lm_status reference_prepare(lm_error *e, lm_device *d, const lm_op *op, c
     return LM_OK;
 }
 
+static lm_status reference_reserve(lm_error *e, lm_device *d, lm_kernel *k) {
+    (void)e, (void)d, (void)k;
+    return LM_OK; // reads the weights where they are
+}
+
+static uint64_t reference_least_held(const lm_device *d, const lm_op *op, const lm_io *io) {
+    (void)d, (void)op, (void)io;
+    return 0;
+}
+
 static lm_status run_one(lm_error *e, const kernel *k, const lm_io *io, double *workspace) {
     lm_reference_call c = {.op = &k->op, .io = io, .error = e};
     for (int i = 0; i < LM_MAX_INPUTS; i++) {
@@ -227,6 +237,8 @@ const lm_backend lm_reference_backend = {
     .upload = reference_copy,
     .download = reference_copy,
     .prepare = reference_prepare,
+    .reserve = reference_reserve,
+    .least_held = reference_least_held,
     .run = reference_run,
     .release = reference_release,
     .squares = reference_squares,
