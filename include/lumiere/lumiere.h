@@ -252,7 +252,8 @@ LUMIERE_API lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_mo
 // A clip of the caller's pixels, frames x height x width x 3 bytes, copied. fps 0: without a rate.
 LUMIERE_API lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,
                                                const uint8_t *pixels, lumiere_clip **out);
-LUMIERE_API void lumiere_clip_hash(const lumiere_clip *clip, char out[17]); // 16 hex digits of shape and pixels
+// 16 hex digits of shape and pixels; empty when memory is short.
+LUMIERE_API void lumiere_clip_hash(const lumiere_clip *clip, char out[17]);
 LUMIERE_API void lumiere_clip_free(lumiere_clip **clip);
 LUMIERE_API int lumiere_clip_frames(const lumiere_clip *clip);
 LUMIERE_API int lumiere_clip_width(const lumiere_clip *clip);

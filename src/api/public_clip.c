@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "base/plain_text.h"
-#include "base/sha256.h"
+#include "store/file_digest.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -83,16 +83,15 @@ lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, in
 
 void lumiere_clip_hash(const lumiere_clip *clip, char out[17]) {
     const lm_clip *c = &clip->clip;
-    uint8_t digest[32];
+    uint8_t digest[LM_DIGEST_BYTES];
     char shape[80];
-    lm_sha256 s;
-    lm_sha256_begin(&s);
+    lm_digest *s = lm_digest_begin();
     double fps = c->fps_beside ? 0 : c->fps; // the same with the recipe and without
     int n = lm_text_format(shape, sizeof shape, "%d %d %d %.9g\n", c->frames, c->width, c->height, fps);
-    lm_sha256_add(&s, shape, (size_t)n);
-    lm_sha256_add(&s, c->data, (size_t)c->frames * (size_t)c->width * (size_t)c->height * 3);
-    lm_sha256_end(&s, digest);
-    for (int i = 0; i < 8; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    lm_digest_add(s, shape, (size_t)n);
+    lm_digest_add(s, c->data, (size_t)c->frames * (size_t)c->width * (size_t)c->height * 3);
+    out[0] = 0; // there is no message to say it in
+    if (lm_digest_end(NULL, &s, digest) == LM_OK) lm_digest_text(digest, out);
 }
 
 lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path, const char *recipe) {

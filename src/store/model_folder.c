@@ -2,7 +2,6 @@
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "base/sha256.h"
 #include "store/file_digest.h"
 #include "store/json_text.h"
 #include "store/style_file.h"
@@ -323,32 +322,31 @@ const char *lm_model_folder_default_text(const lm_model_folder *m, const char *k
 }
 
 // Adds "PART/FILE", a zero byte and the file's digest; a file that isn't there adds nothing.
-static lm_status add_file(lm_error *e, const part *p, const char *name, lm_sha256 *all) {
+static lm_status add_file(lm_error *e, const part *p, const char *name, lm_digest *all) {
     char *path = lm_format("%s/%s", p->folder, name);
     if (!path) return lm_fail_memory(e, (double)strlen(p->folder), "a model's hash");
-    uint8_t digest[32];
+    uint8_t digest[LM_DIGEST_BYTES];
     lm_status status = LM_OK;
     if (access(path, F_OK) == 0) {
         status = lm_file_digest(e, path, digest);
-        lm_sha256_add(all, p->name, strlen(p->name));
-        lm_sha256_add(all, "/", 1);
-        lm_sha256_add(all, name, strlen(name) + 1);
-        if (status == LM_OK) lm_sha256_add(all, digest, sizeof digest);
+        lm_digest_add(all, p->name, strlen(p->name));
+        lm_digest_add(all, "/", 1);
+        lm_digest_add(all, name, strlen(name) + 1);
+        if (status == LM_OK) lm_digest_add(all, digest, sizeof digest);
     }
     lm_free(path);
     return status;
 }
 
 lm_status lm_model_folder_hash(lm_error *e, const lm_model_folder *m, char out[17]) {
-    lm_sha256 all;
-    uint8_t digest[32];
-    lm_sha256_begin(&all);
-    for (int i = 0; i < m->part_count; i++) {
-        LM_TRY(add_file(e, &m->parts[i], "config.json", &all));
-        LM_TRY(add_file(e, &m->parts[i], "model.safetensors", &all));
-        LM_TRY(add_file(e, &m->parts[i], "vocab.txt", &all));
-    }
-    lm_sha256_end(&all, digest);
-    lm_digest_text(digest, out);
-    return LM_OK;
+    static const char *const names[] = {"config.json", "model.safetensors", "vocab.txt"};
+    lm_digest *all = lm_digest_begin();
+    uint8_t digest[LM_DIGEST_BYTES];
+    lm_status status = LM_OK;
+    for (int i = 0; i < m->part_count; i++)
+        for (int k = 0; k < 3 && status == LM_OK; k++) status = add_file(e, &m->parts[i], names[k], all);
+    const lm_status ended = lm_digest_end(status == LM_OK ? e : NULL, &all, digest);
+    if (status == LM_OK) status = ended;
+    if (status == LM_OK) lm_digest_text(digest, out);
+    return status;
 }

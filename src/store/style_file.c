@@ -2,7 +2,6 @@
 #include "store/style_file.h"
 
 #include "base/memory.h"
-#include "base/sha256.h"
 #include "store/element.h"
 
 #include <math.h>
@@ -42,18 +41,17 @@ lm_status lm_style_base_hash(lm_error *e, const lm_slot *slots, int count, lm_no
     for (int i = 0; i < count; i++)
         if (!not_styled || !not_styled(slots[i].name)) sorted[n++] = &slots[i];
     if (n) qsort(sorted, n, sizeof *sorted, by_name);
-    lm_sha256 all;
-    uint8_t digest[32];
-    lm_sha256_begin(&all);
+    lm_digest *all = lm_digest_begin();
+    uint8_t digest[LM_DIGEST_BYTES];
     for (size_t i = 0; i < n; i++) {
         const lm_slot *s = sorted[i];
-        lm_sha256_add(&all, s->name, strlen(s->name) + 1);
-        lm_sha256_add(&all, s->dim, (size_t)s->rank * sizeof *s->dim);
-        lm_sha256_add(&all, block + s->offset, (size_t)elements(s) * sizeof *block);
+        lm_digest_add(all, s->name, strlen(s->name) + 1);
+        lm_digest_add(all, s->dim, (size_t)s->rank * sizeof *s->dim);
+        lm_digest_add(all, block + s->offset, (size_t)elements(s) * sizeof *block);
     }
-    lm_sha256_end(&all, digest);
-    lm_digest_text(digest, out);
     lm_free(sorted);
+    LM_TRY(lm_digest_end(e, &all, digest));
+    lm_digest_text(digest, out);
     return LM_OK;
 }
 
