@@ -2,6 +2,7 @@
 
 #include "base/cgroup.h"
 #include "base/memory.h"
+#include "base/processor.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -33,40 +34,6 @@ struct lm_pool {
     } workers[];
 };
 
-// Numbers below 2^-126 are taken as 0 where pieces run. Attention over a trained network's logits makes many of them,
-// and its backward pass took fifteen times as long; no sum of ordinary numbers changes by them. Returned: the setting
-// before, which is the caller's and comes back when the pieces are done.
-static uint64_t flush_subnormals(void) {
-#if defined(__x86_64__)
-    unsigned before = __builtin_ia32_stmxcsr();
-    __builtin_ia32_ldmxcsr(before | 0x8040); // results (FTZ) and operands (DAZ)
-    return before;
-#elif defined(__aarch64__)
-    uint64_t before;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(before));
-    __asm__ volatile("msr fpcr, %0" : : "r"(before | 1u << 24)); // FZ
-    return before;
-#else
-    return 0;
-#endif
-}
-
-static void set_subnormals(uint64_t setting) {
-#if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr((unsigned)setting);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr fpcr, %0" : : "r"(setting));
-#else
-    (void)setting;
-#endif
-}
-
-static void relax(void) {
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#endif
-}
-
 static void record_failure(lm_pool *p, int64_t piece, lm_status status, const lm_error *e) {
     pthread_mutex_lock(&p->mutex);
     if (piece < atomic_load(&p->failed)) {
@@ -91,7 +58,7 @@ static void *worker_main(void *arg) {
     struct worker *w = arg;
     lm_pool *p = w->pool;
     unsigned seen = 0;
-    flush_subnormals();
+    flush_subnormals(); // see lm_pool_run
     for (;;) {
         for (int i = 0; i < SPINS && atomic_load(&p->generation) == seen; i++) relax();
         if (atomic_load(&p->generation) == seen) {
@@ -118,6 +85,8 @@ static void start_generation(lm_pool *p) {
     pthread_mutex_unlock(&p->mutex);
 }
 
+// Subnormal numbers are flushed where pieces run, and only there: attention over a trained network's logits makes many
+// of them, and its backward pass took fifteen times as long; no sum of ordinary numbers changes by them.
 lm_status lm_pool_run(lm_error *e, lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
     if (p->started == 0 || pieces <= 1) {
         uint64_t before = flush_subnormals();

@@ -116,6 +116,10 @@ typedef struct lm_backend {
                               bool bf16, lm_muon_work **out);
     lm_status (*muon)(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
     void (*muon_release)(lm_device *d, lm_muon_work *work);
+    // The most that the multipliers give, the ceiling that kernels are compared with: floating-point operations a
+    // second of a loop over registers alone, in type or, where there is no faster way for it, in another; *of says
+    // which.
+    lm_status (*peak)(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of);
 } lm_backend;
 
 struct lm_device {

@@ -111,6 +111,10 @@ void lm_graph_want_grad(lm_graph *g, lm_tensor input);
 void lm_graph_backward(lm_graph *g, lm_tensor loss);
 lm_tensor lm_grad(const lm_graph *g, lm_tensor t); // after backward; LM_NONE when the loss doesn't depend on t
 
+// Fills parameter i of g in the block of all: PyTorch's default distributions, drawn from (seed, name), so that a
+// parameter's values don't depend on which others there are.
+void lm_param_born(const lm_graph *g, int i, uint64_t seed, float *block);
+
 int lm_graph_params(const lm_graph *g);
 const lm_param_info *lm_graph_param(const lm_graph *g, int i);
 int64_t lm_graph_param_count(const lm_graph *g); // elements of the flat block of all parameters

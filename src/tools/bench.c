@@ -1,6 +1,5 @@
 // The benchmark's report: a line for each row, then its kernels.
 #include "tools/bench_row.h"
-#include "tools/peak.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"
@@ -191,7 +190,7 @@ static lm_status print_row(lm_error *e, const report *r, const bench_row *row) {
 // The largest of all measurements counts: another program may have had the processor during one.
 static lm_status measure_peak(lm_error *e, report *r) {
     double peak;
-    LM_TRY(lm_peak_measure(e, r->c->threads, r->c->compute, &peak, &r->peak_of));
+    LM_TRY(r->c->device->backend->peak(e, r->c->device, r->c->compute, &peak, &r->peak_of));
     if (peak > r->peak) r->peak = peak;
     return LM_OK;
 }

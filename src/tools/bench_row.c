@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/random.h"
-#include "train/born.h"
 
 #include <malloc.h>
 #include <stdio.h>

@@ -5,7 +5,6 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/plain_text.h"
-#include "train/born.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -409,6 +409,23 @@ static void test_ids_outside_the_table(void **state) {
     }
 }
 
+// The ceiling of a device: a kernel can't be asked for more, so it is no less than a slow loop's.
+static void test_peaks(void **state) {
+    (void)state;
+    static const char *const names[] = {"cpu", "reference"};
+    for (int i = 0; i < 2; i++)
+        for (int k = 0; k < 2; k++) {
+            lm_error e = {0};
+            lm_device *d = open_device(names[i], 1);
+            double peak = 0;
+            lm_dtype of = LM_I32;
+            assert_int_equal(d->backend->peak(&e, d, k ? LM_BF16 : LM_F32, &peak, &of), LM_OK);
+            assert_true(peak > 1e7 && peak < 1e13);
+            assert_true(i ? of == LM_F64 : of == LM_F32 || (k && of == LM_BF16));
+            lm_device_close(&d);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_shapes),
@@ -422,6 +439,7 @@ int main(void) {
         cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_ids_outside_the_table),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_peaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,5 +79,6 @@ lm_status cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *sha
                            bool bf16, lm_muon_work **out);
 lm_status cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
 void cpu_muon_release(lm_device *d, lm_muon_work *work);
+lm_status cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of);
 lm_status cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
                              cpu_kernel **out); // everything else

@@ -295,4 +295,5 @@ const lm_backend lm_cpu_backend = {
     .muon_prepare = cpu_muon_prepare,
     .muon = cpu_muon,
     .muon_release = cpu_muon_release,
+    .peak = cpu_peak,
 };

@@ -1,5 +1,6 @@
 // The reference device: plain C in double precision, one thread. Slow and simple; the others are tested against it.
 #include "device/reference/reference.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include <math.h>
 #include <string.h>
@@ -228,6 +229,25 @@ static lm_status reference_adamw(lm_error *e, lm_device *d, const lm_adamw *p, f
     return LM_OK;
 }
 
+// Doubles, as in every kernel here.
+static lm_status reference_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of) {
+    (void)e, (void)d, (void)type;
+    enum { ROUNDS = 1 << 15, LANES = 64 };
+    volatile double sink;
+    double a[LANES] = {0};
+    *out = 0;
+    *of = LM_F64;
+    for (int repeat = 0; repeat < 20; repeat++) {
+        const double start = lm_seconds();
+        for (int round = 0; round < ROUNDS; round++)
+            for (int i = 0; i < LANES; i++) a[i] = a[i] * 0.999 + 0.001;
+        *out = fmax(*out, 2.0 * LANES * ROUNDS / (lm_seconds() - start));
+    }
+    for (int i = 0; i < LANES; i++) sink = a[i];
+    (void)sink;
+    return LM_OK;
+}
+
 const lm_backend lm_reference_backend = {
     .name = "reference",
     .open = reference_open,
@@ -246,4 +266,5 @@ const lm_backend lm_reference_backend = {
     .muon_prepare = lm_reference_muon_prepare,
     .muon = lm_reference_muon,
     .muon_release = lm_reference_muon_release,
+    .peak = reference_peak,
 };

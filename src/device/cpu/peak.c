@@ -1,7 +1,8 @@
-#include "tools/peak.h"
-
+// The most that this machine's multipliers give on all of the device's threads: fp32 fused multiply-add, or bf16 dot
+// products where the processor has them.
 #include "base/clock.h"
 #include "base/threads.h"
+#include "device/cpu/cpu.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -63,19 +64,16 @@ static lm_status run_loop(lm_error *e, void *context, int64_t piece, int thread)
     return LM_OK;
 }
 
-lm_status lm_peak_measure(lm_error *e, int threads, lm_dtype type, double *out, lm_dtype *of) {
-    lm_pool *pool = NULL;
-    LM_TRY(lm_pool_create(e, threads, &pool));
+lm_status cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of) {
+    const cpu_state *s = d->state;
     peak_loop loop = choose(type, of);
-    int64_t pieces = 4 * (int64_t)lm_pool_threads(pool);
+    const int64_t pieces = 4 * (int64_t)s->threads;
+    const double operations = loop() * (double)pieces;
     *out = 0;
-    double operations = loop() * (double)pieces;
-    lm_status status = LM_OK;
-    for (int i = 0; i < 20 && status == LM_OK; i++) {
-        double start = lm_seconds();
-        status = lm_pool_run(e, pool, pieces, run_loop, &loop);
+    for (int i = 0; i < 20; i++) {
+        const double start = lm_seconds();
+        LM_TRY(lm_pool_run(e, s->pool, pieces, run_loop, &loop));
         *out = fmax(*out, operations / (lm_seconds() - start));
     }
-    lm_pool_free(&pool);
-    return status;
+    return LM_OK;
 }

@@ -1,6 +1,6 @@
-#include "train/born.h"
-
+// Weights at birth.
 #include "base/random.h"
+#include "graph/graph.h"
 
 #include <math.h>
 
