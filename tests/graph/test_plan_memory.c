@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "graph/plan.h"
-#include "model/unet.h"
+#include "net/families/unet.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
