@@ -16,7 +16,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
                           lumiere_estimate *out) {
     double speed;
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
-    LM_TRY(upscale_prepare(e, c, m, r));
+    LM_TRY(upscale_check(e, c, m, r));
     LM_TRY(context_speed(e, c, &speed));
     lm_net_cost cost;
     LM_TRY(upscale_cost(e, m, r, &cost));

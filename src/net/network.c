@@ -180,7 +180,7 @@ lm_status lm_network_cost(lm_error *e, lm_network *n, const lm_net_use *u, lm_ne
     net_plan p;
     lm_status status = build(e, n, u, &p);
     *out = (lm_net_cost){0};
-    if (status == LM_OK) status = lm_plan_bytes(e, p.graph, n->device, &out->bytes);
+    if (status == LM_OK) status = lm_plan_estimate_bytes(e, p.graph, n->device, &out->bytes);
     if (status == LM_OK) out->flops = lm_graph_flops(p.graph);
     lm_graph_free(&p.graph);
     return status;
@@ -225,9 +225,15 @@ lm_status lm_network_run(lm_error *e, lm_network *n, const lm_net_use *u, const 
     for (int i = 0; i < p->ports.inputs; i++)
         LM_TRY(write_input(e, p, p->ports.in[i].name, p->ports.in[i].tensor, feeds));
     if (p->target.id >= 0) LM_TRY(write_input(e, p, "target", p->target, feeds));
+    lm_plan_watch(p->plan, n->go_on, n->user);
     LM_TRY(lm_plan_run(e, p->plan));
     for (; fetches->output; fetches++) LM_TRY(read_output(e, p, fetches));
     return LM_OK;
+}
+
+void lm_network_watch(lm_network *n, lm_go_on_fn go_on, void *user) {
+    n->go_on = go_on;
+    n->user = user;
 }
 
 void lm_network_changed(lm_network *n) {

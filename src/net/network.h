@@ -39,7 +39,8 @@ lm_status lm_network_prepare(lm_error *e, lm_network *n, const lm_net_use *u);
 bool lm_network_has(const lm_network *n, const lm_net_use *u); // a plan of that use
 void lm_network_drop(lm_network *n, const lm_net_use *u);      // its plan, where there is one
 uint64_t lm_network_idle_bytes(const lm_network *n);           // of plans that would go when memory is short
-// Of one run, beside the weights; of the plan that was made, or else of one that isn't made.
+// Of one run, beside the weights: of its plan, or else, in a few milliseconds, without one: bytes are then some
+// hundredths too few (lm_plan_estimate_bytes).
 typedef struct lm_net_cost {
     double flops;
     uint64_t bytes;
@@ -63,6 +64,8 @@ typedef struct lm_fetch {
 // out as the graph's parameters say; grads of LM_NET_TRAIN only.
 lm_status lm_network_run(lm_error *e, lm_network *n, const lm_net_use *u, const float *params, float *grads,
                          const lm_feed *feeds, const lm_fetch *fetches);
+// As lm_plan_watch, for all runs from now on.
+void lm_network_watch(lm_network *n, lm_go_on_fn go_on, void *user);
 void lm_network_changed(lm_network *n); // weights were written to: kernels pack them anew
 
 // ---- weights from the folder ----

@@ -34,6 +34,8 @@ struct lm_network {
     lm_weights *weights[NET_MOST_WEIGHTS + 1];
     int weight_count;
     uint64_t clock;
+    lm_go_on_fn go_on;
+    void *user; // of go_on
 };
 
 void net_weights_free_all(lm_network *n);

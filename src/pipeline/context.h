@@ -107,7 +107,8 @@ const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"
 int evaluations_per_step(const request *r);  // of the network: 2 with guidance
 
 lm_net_use base_use(const lumiere_model *m, const request *r); // of the base network
-// Makes its plan. LM_MEMORY names a size or number of frames that fits.
+// Whether it fits, without its plan; and its plan. LM_MEMORY names a size or number of frames that fits.
+lm_status base_check(lm_error *e, lumiere_model *m, const request *r);
 lm_status base_prepare(lm_error *e, lumiere_model *m, const request *r);
 lm_status base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.

@@ -58,7 +58,7 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
                                  lumiere_estimate *out) {
     upscale_request u;
     LM_TRY(task_enlargement(e, m, t, &u));
-    LM_TRY(upscale_prepare(e, c, m, &u));
+    LM_TRY(upscale_check(e, c, m, &u));
     lm_net_cost cost;
     LM_TRY(upscale_cost(e, m, &u, &cost));
     uint64_t later = upscale_buffer_bytes(&u, c->threads);
@@ -76,7 +76,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     double speed;
     LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
-    LM_TRY(base_prepare(e, m, r));
+    LM_TRY(base_check(e, m, r));
     LM_TRY(task_check_buffers(e, m, t));
     LM_TRY(context_speed(e, c, &speed));
     lm_net_cost cost;

@@ -41,6 +41,9 @@ int64_t upscale_evaluations(const upscale_request *r); // of the network, in the
 uint64_t upscale_buffer_bytes(const upscale_request *r, int threads);
 lm_net_use upscale_use(const lumiere_model *m, const upscale_request *r); // of the network
 lm_status upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out);
+// Whether it fits, without the plan. LM_MEMORY names tiles or a number of frames that fit.
+lm_status upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
+lm_status upscale_load(lm_error *e, lumiere_model *m); // the weights
 // Loads the weights and makes the plan. LM_MEMORY names tiles or a number of frames that fit.
 lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
 

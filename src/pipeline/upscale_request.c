@@ -180,15 +180,35 @@ static lm_status refuse(lm_error *e, lumiere_model *m, const upscale_request *r,
                    r->frames, r->width, r->height, r->tile, need / 1e9, have / 1e9, advice);
 }
 
+static lm_status check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                       double share) {
+    const lm_net_use use = use_of(m, &r->grid);
+    lm_network *n = m->ssr->network;
+    lm_net_cost cost = {0};
+    const bool made = lm_network_has(n, &use);
+    if (!made) LM_TRY(lm_network_cost(e, n, &use, &cost));
+    const double have = (double)(lm_memory_available() + (made ? 0 : lm_network_idle_bytes(n)));
+    const double need = (double)(cost.bytes + upscale_buffer_bytes(r, c->threads));
+    return need > share * have ? refuse(e, m, r, c->threads, need, have) : LM_OK;
+}
+
+lm_status upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
+    return check(e, c, m, r, 1);
+}
+
+lm_status upscale_load(lm_error *e, lumiere_model *m) {
+    upscaler *u = m->ssr;
+    return u->weights ? LM_OK : lm_network_weights(e, u->network, "", NULL, NULL, &u->weights);
+}
+
 lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
     upscaler *u = m->ssr;
     const lm_net_use use = use_of(m, &r->grid);
-    lm_net_cost cost = {0};
-    if (!u->weights) LM_TRY(lm_network_weights(e, u->network, "", NULL, NULL, &u->weights));
-    const bool made = lm_network_has(u->network, &use);
-    if (!made) LM_TRY(lm_network_cost(e, u->network, &use, &cost));
-    const double have = (double)(lm_memory_available() + (made ? 0 : lm_network_idle_bytes(u->network)));
-    const double need = (double)(cost.bytes + upscale_buffer_bytes(r, c->threads));
-    if (need > have) return refuse(e, m, r, c->threads, need, have);
-    return lm_network_prepare(e, u->network, &use);
+    lm_error why = {0};
+    LM_TRY(upscale_load(e, m));
+    LM_TRY(check(e, c, m, r, 1));
+    lm_status status = lm_network_prepare(&why, u->network, &use);
+    if (status == LM_OK) return check(e, c, m, r, 1); // beside the plan
+    if (status == LM_MEMORY) LM_TRY(check(e, c, m, r, 0.8));
+    return lm_fail(e, status, "%s", why.text);
 }

@@ -182,10 +182,10 @@ static lm_status make_noise(lm_error *e, bench_row *row) {
 
 // Prepares every kernel once, so that what oneDNN keeps of it is not taken for the plan's.
 static lm_status prepare_code(lm_error *e, bench_row *row) {
-    lm_net_cost ignored;
     malloc_trim(0);
     uint64_t before = process_bytes("VmRSS:");
-    LM_TRY(lm_network_cost(e, row->network, &row->use, &ignored));
+    LM_TRY(lm_network_prepare(e, row->network, &row->use));
+    lm_network_drop(row->network, &row->use);
     malloc_trim(0);
     uint64_t after = process_bytes("VmRSS:");
     row->code = after > before ? after - before : 0;

@@ -155,7 +155,11 @@ static void check_upscaler(doctor *d, lumiere_model *m) {
     lumiere_estimate estimate;
     const lumiere_upscale_options o = {0};
     int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
-    if (lumiere_estimate_upscale(d->c, m, frames, side, side, &o, &estimate) != LUMIERE_OK)
+    lm_error e = {0};
+    const lm_status status = upscale_load(&e, m);
+    if (status != LM_OK)
+        say(d, status, "super-resolution: %s", e.text);
+    else if (lumiere_estimate_upscale(d->c, m, frames, side, side, &o, &estimate) != LUMIERE_OK)
         say(d, d->c->error.status, "super-resolution: %s", d->c->error.text);
     else
         say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",

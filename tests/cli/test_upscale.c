@@ -306,7 +306,11 @@ static void broken_parts_are_refused(void **state) {
     copy_file(from, to, 1000);
     assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_OK); // weights are loaded when they are used
     assert_string_not_equal(lumiere_model_hash(m), lumiere_model_hash(pair.large));
-    refused(m, 1, 8, 8, (lumiere_upscale_options){0}, LUMIERE_MODEL, "ssr/model.safetensors");
+    lumiere_clip *in = make_input(1, 8, 8), *out;
+    assert_int_equal(lumiere_upscale(pair.context, m, in, &(lumiere_upscale_options){0}, &out), LUMIERE_MODEL);
+    assert_null(out);
+    lumiere_clip_free(&in);
+    assert_non_null(strstr(lumiere_error_message(pair.context), "ssr/model.safetensors"));
     lumiere_model_free(&m);
     unlink(to);
     assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_MODEL);
