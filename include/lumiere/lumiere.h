@@ -68,9 +68,13 @@ lumiere_precision(const lumiere_context *c); // what "auto" chose, and whether b
 // *out computes on c's device and in c's precision from now on. Calls may pass it with another context; that one should
 // have the same precision, which recipes name.
 LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out);
+// The same without its weights, which are read when something is first made: requests are checked, resolved and
+// estimated in some milliseconds, without seconds (NaN) while c has not measured the machine.
+LUMIERE_API lumiere_status lumiere_model_open_unloaded(lumiere_context *c, const char *folder, lumiere_model **out);
 LUMIERE_API void lumiere_model_free(lumiere_model **m);
 LUMIERE_API const char *lumiere_model_name(const lumiere_model *m);
-LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m); // 16 hex digits
+// 16 hex digits over all its files; "" when they can't be read any more.
+LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m);
 // A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale", "refine"; 0 for other
 // keys.
 LUMIERE_API double lumiere_model_default(const lumiere_model *m, const char *key);

@@ -85,6 +85,7 @@ static void name_weights(const styling *s, char *key, size_t size) {
 
 static lm_status check_files(lm_error *e, const lumiere_model *m) {
     char now[17];
+    LM_TRY(model_hash(e, m));
     LM_TRY(lm_model_folder_hash(e, m->folder, now));
     if (!strcmp(now, m->hash)) return LM_OK;
     return lm_fail(e, LM_MODEL, "the files of the model %s have changed since it was opened; open it again",

@@ -56,24 +56,51 @@ static lm_status open_model(lm_error *e, lumiere_context *c, const char *folder,
     LM_TRY(required_part(e, m->folder, "text", &text));
     LM_TRY(required_part(e, m->folder, "base", &base));
     LM_TRY(open_base(e, m, base, text));
-    LM_TRY(lm_text_encoder_load(e, m->text));
-    LM_TRY(lm_network_weights(e, m->base, "", NULL, NULL, &m->weights));
     const char *ssr = lm_model_folder_part(m->folder, "ssr");
     if (ssr) LM_TRY(open_upscaler(e, m, ssr));
+    return LM_OK;
+}
+
+static lm_status hash_files(lm_error *e, void *user) {
+    lumiere_model *m = user;
     return lm_model_folder_hash(e, m->folder, m->hash);
 }
 
-lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out) {
+lm_status model_hash(lm_error *e, const lumiere_model *model) {
+    lumiere_model *m = (lumiere_model *)model; // only what is known of it changes
+    if (m->hashing) return lm_later_end(e, &m->hashing);
+    return *m->hash ? LM_OK : hash_files(e, m);
+}
+
+// The files are hashed meanwhile, by a thread of its own.
+lm_status model_load(lm_error *e, lumiere_model *m) {
+    if (m->weights) return LM_OK;
+    if (!*m->hash && !m->hashing) m->hashing = lm_later_begin(hash_files, m);
+    LM_TRY(lm_text_encoder_load(e, m->text));
+    return lm_network_weights(e, m->base, "", NULL, NULL, &m->weights);
+}
+
+static lumiere_status open_any(lumiere_context *c, const char *folder, bool loaded, lumiere_model **out) {
     lm_error e = {0};
     lumiere_model *m = *out = lm_alloc_zero(1, sizeof *m);
     lm_status status = m ? open_model(&e, c, folder, m) : lm_fail_memory(&e, sizeof *m, "a model");
+    if (status == LM_OK && loaded) status = model_load(&e, m);
     if (status != LM_OK) lumiere_model_free(out);
     return api_done(c, status, &e);
+}
+
+lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out) {
+    return open_any(c, folder, true, out);
+}
+
+lumiere_status lumiere_model_open_unloaded(lumiere_context *c, const char *folder, lumiere_model **out) {
+    return open_any(c, folder, false, out);
 }
 
 void lumiere_model_free(lumiere_model **model) {
     lumiere_model *m = *model;
     if (!m) return;
+    lm_later_end(NULL, &m->hashing);
     styles_clear(m);
     if (m->base) lm_weights_let_go(m->base, &m->weights);
     lm_network_free(&m->base);
@@ -90,5 +117,5 @@ const char *lumiere_model_name(const lumiere_model *m) {
 }
 
 const char *lumiere_model_hash(const lumiere_model *m) {
-    return m->hash;
+    return model_hash(NULL, m) == LM_OK ? m->hash : "";
 }

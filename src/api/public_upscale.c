@@ -3,7 +3,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "net/machine_speed.h"
 
 #include <jansson.h>
 #include <string.h>
@@ -14,10 +13,8 @@ bool lumiere_model_upscales(const lumiere_model *m) {
 
 static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const upscale_request *r,
                           lumiere_estimate *out) {
-    double speed;
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
     LM_TRY(upscale_check(e, c, m, r));
-    LM_TRY(context_speed(e, c, &speed));
     lm_net_cost cost;
     LM_TRY(upscale_cost(e, m, r, &cost));
     out->steps = r->steps;
@@ -27,8 +24,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->height = r->height;
     out->bytes = cost.bytes + upscale_buffer_bytes(r, c->threads);
     out->flops = cost.flops * (double)upscale_evaluations(r);
-    out->seconds = lm_network_seconds(out->flops, speed);
-    return LM_OK;
+    return estimate_seconds(e, c, m, out->flops, &out->seconds);
 }
 
 lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width, int height,
@@ -72,6 +68,7 @@ static lm_status make_recipe(lm_error *e, const lumiere_context *c, const lumier
     char hash[17];
     LM_TRY(upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r));
     lumiere_clip_hash(in, hash);
+    LM_TRY(model_hash(e, m));
     json_t *recipe =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:[i,i,i,i], s:i, s:f, s:i, s:i, s:i, s:i, s:s}", //
                   "program", "lumiere", "version", LUMIERE_VERSION, "task", "upscale", "model", lumiere_model_name(m),

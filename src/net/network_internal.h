@@ -21,7 +21,12 @@ struct lm_weights {
     uint64_t used;
 };
 
-enum { NET_MOST_WEIGHTS = 3 };
+enum { NET_MOST_WEIGHTS = 3, NET_MOST_COSTS = 8 };
+
+typedef struct net_cost {
+    lm_net_use use;
+    lm_net_cost cost; // flops 0: not known
+} net_cost;
 
 struct lm_network {
     lm_device *device; // held
@@ -33,6 +38,8 @@ struct lm_network {
     int plan_count;
     lm_weights *weights[NET_MOST_WEIGHTS + 1];
     int weight_count;
+    net_cost costs[NET_MOST_COSTS]; // of uses without a plan, the last ones asked for
+    int next_cost;
     uint64_t clock;
     lm_go_on_fn go_on;
     void *user; // of go_on

@@ -1,5 +1,6 @@
 // What the public handles hold. Private to the files beside this one.
 #pragma once
+#include "base/later.h"
 #include "diffusion/multidiffusion.h"
 #include "graph/plan.h"
 #include "lumiere/lumiere.h"
@@ -41,8 +42,9 @@ struct lumiere_model {
     lm_network *base;
     lm_unet_config config; // base's
     lm_weights *weights;   // base's at present, with the model's styles
-    char hash[17];
-    struct upscaler *ssr; // upscale.h; NULL when the model has no such part
+    char hash[17];         // "" until model_hash
+    lm_later *hashing;     // on its way into hash
+    struct upscaler *ssr;  // upscale.h; NULL when the model has no such part
     applied_style styles[LUMIERE_MOST_STYLES];
     int style_count;
 };
@@ -98,6 +100,11 @@ lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, co
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);
 lm_status api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
 
+// Loads the weights of the text encoder and the base network, unless they are.
+lm_status model_load(lm_error *e, lumiere_model *m);
+// Waits for the hash of the model's files, m->hash.
+lm_status model_hash(lm_error *e, const lumiere_model *m);
+
 // Adds "styles" where the model has any.
 lm_status styles_describe(lm_error *e, const lumiere_model *m, struct json_t *recipe);
 void styles_clear(lumiere_model *m); // the list, not the weights
@@ -125,6 +132,8 @@ bool task_describe(const task *t, struct json_t *recipe);
 // Merges the members of the JSON object in text; "" and NULL add none.
 lm_status recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
 
+// Of networks that take so many operations. NaN for a model that is not loaded while the machine was not measured.
+lm_status estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out);
 // As lm_measure_speed, measured once.
 lm_status context_speed(lm_error *e, lumiere_context *c, double *out);
 

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "net/machine_speed.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -71,14 +72,19 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
     return LM_OK;
 }
 
+lm_status estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out) {
+    double speed = c->flops_per_second;
+    if (m->weights) LM_TRY(context_speed(e, c, &speed));
+    *out = speed > 0 ? lm_network_seconds(flops, speed) : (double)NAN;
+    return LM_OK;
+}
+
 static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
     const request *r = &t->r;
-    double speed;
     LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
     LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
     LM_TRY(base_check(e, m, r));
     LM_TRY(task_check_buffers(e, m, t));
-    LM_TRY(context_speed(e, c, &speed));
     lm_net_cost cost;
     LM_TRY(base_cost(e, m, r, &cost));
     out->steps = task_steps(t);
@@ -92,7 +98,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->bytes = cost.bytes + buffers;
     out->flops = cost.flops * out->steps * evaluations_per_step(r) * r->windows.count;
     if (t->enlarges) LM_TRY(add_enlargement(e, c, m, t, buffers, out));
-    out->seconds = lm_network_seconds(out->flops, speed);
+    LM_TRY(estimate_seconds(e, c, m, out->flops, &out->seconds));
     if (!t->o->input) return LM_OK;
     const lm_given_options *g = &t->given_options;
     const lm_fit fit = lm_given_fit(g);

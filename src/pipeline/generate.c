@@ -274,6 +274,7 @@ static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, l
 }
 
 static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **out) {
+    LM_TRY(model_load(e, g->m));
     LM_TRY(text_input_encode(e, g->m->text, g->r->prompt, &g->with));
     LM_TRY(text_input_encode(e, g->m->text, g->r->negative, &g->without));
     LM_TRY(base_prepare(e, g->m, g->r));

@@ -54,6 +54,7 @@ static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, 
                              const char *extra, char **json) {
     task t;
     LM_TRY(task_resolve(e, m, o, &t));
+    LM_TRY(model_hash(e, m));
     json_t *recipe = recipe_object(c, m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");

@@ -176,7 +176,7 @@ static void check_model(doctor *d, const char *folder) {
     }
     say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lumiere_model_name(m),
         lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
-        (double)lm_weights_count(m->weights) / 1e6, m->hash);
+        (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
     const lumiere_generate_options o = {.prompt = "a rocket"};
     if (lumiere_estimate_generate(d->c, m, &o, &estimate) != LUMIERE_OK)
         say(d, d->c->error.status, "model: %s", d->c->error.text);
