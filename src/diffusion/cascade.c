@@ -1,16 +1,24 @@
 #include "diffusion/cascade.h"
 
-void lm_reduce(const float *in, int height, int width, float *out) {
-    const float share = 1.0f / (LM_ENLARGEMENT * LM_ENLARGEMENT);
-    int64_t line = (int64_t)width * LM_ENLARGEMENT * 3;
+static inline void area_means(const float *in, int height, int width, int factor, float *out) {
+    const float share = 1.0f / (float)(factor * factor);
+    const int64_t line = (int64_t)width * factor * 3;
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++, out += 3) {
-            const float *area = in + y * LM_ENLARGEMENT * line + (int64_t)x * LM_ENLARGEMENT * 3;
+            const float *area = in + y * factor * line + (int64_t)x * factor * 3;
             float sum[3] = {0};
-            for (int i = 0; i < LM_ENLARGEMENT; i++)
-                for (int j = 0; j < LM_ENLARGEMENT * 3; j++) sum[j % 3] += area[i * line + j];
+            for (int i = 0; i < factor; i++)
+                for (int j = 0; j < factor * 3; j++) sum[j % 3] += area[i * line + j];
             for (int c = 0; c < 3; c++) out[c] = sum[c] * share;
         }
+}
+
+void lm_area_means(const float *in, int height, int width, int factor, float *out) {
+    area_means(in, height, width, factor, out);
+}
+
+void lm_reduce(const float *in, int height, int width, float *out) {
+    area_means(in, height, width, LM_ENLARGEMENT, out); // of a number that the compiler knows
 }
 
 // Between which pixels of the small picture a place of the large one lies, and how far from the first.

@@ -9,7 +9,9 @@
 enum { LM_ENLARGEMENT = 4 };
 #define LM_MOST_LEVEL 0.1 // of the condition's noise in training, and so in use
 
-// in [4 height, 4 width, 3] -> out [height, width, 3], means of areas of 4 x 4.
+// in [factor height, factor width, 3] -> out [height, width, 3], means of areas of factor x factor.
+void lm_area_means(const float *in, int height, int width, int factor, float *out);
+// The same of areas of 4 x 4.
 void lm_reduce(const float *in, int height, int width, float *out);
 // A part of the picture in [height, width, 3] enlarged fourfold: out [rows, columns, 3] begins at row `top` and column
 // `left` of the enlarged picture. Bilinear between pixels' centres, edges repeated (PyTorch: align_corners=False).

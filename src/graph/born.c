@@ -1,20 +1,17 @@
 // Weights at birth.
+#include "base/hash.h"
 #include "base/random.h"
 #include "graph/graph.h"
 
 #include <math.h>
-
-static uint32_t name_hash(const char *s) { // FNV-1a
-    uint32_t h = 2166136261u;
-    for (; *s; s++) h = (h ^ (unsigned char)*s) * 16777619u;
-    return h;
-}
+#include <string.h>
 
 void lm_param_born(const lm_graph *g, int i, uint64_t seed, float *block) {
     const lm_param_info *p = lm_graph_param(g, i);
     float *w = block + p->offset;
     int64_t n = lm_desc_count(&p->desc);
-    lm_stream s = {.seed = seed, .purpose = LM_FOR_INIT, .item = name_hash(p->name)};
+    lm_stream s = {
+        .seed = seed, .purpose = LM_FOR_INIT, .item = lm_hash32_more(LM_HASH32_START, p->name, strlen(p->name))};
     switch (p->init.kind) {
     case LM_INIT_ZERO:
     case LM_INIT_DIRAC:

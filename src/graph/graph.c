@@ -1,5 +1,6 @@
 #include "graph/graph_internal.h"
 
+#include "base/arithmetic.h"
 #include "base/plain_text.h"
 
 #include <stdarg.h>
@@ -133,10 +134,6 @@ lm_tensor lm_input_(lm_graph *g, const char *name, lm_dtype type, int rank, cons
 
 enum { PARAM_ALIGN = 16 }; // floats: every parameter starts on a 64-byte boundary of its block
 
-static int64_t round_up(int64_t n) {
-    return (n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
-}
-
 lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const int64_t *dim) {
     if (g->error.status || !dims_valid(g, name, rank, dim)) return LM_NONE;
     lm_desc desc = lm_desc_make(g->compute == LM_F64 ? LM_F64 : LM_F32, rank, dim);
@@ -150,7 +147,7 @@ lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const
     lm_tensor t = new_value(g, desc, -1);
     if (t.id < 0) return t;
     bool trained = g->train && (!g->trainable || g->trainable(full));
-    int64_t room = round_up(lm_desc_count(&desc));
+    int64_t room = lm_round_up(lm_desc_count(&desc), PARAM_ALIGN);
     g->params[g->param_count] = (lm_param_info){.name = full,
                                                 .desc = desc,
                                                 .init = init,

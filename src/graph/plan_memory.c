@@ -1,6 +1,8 @@
 // Who lives when, and where: lifetimes, memory shared by acc and output, and offsets in one block.
 #include "graph/plan_internal.h"
 
+#include "base/arithmetic.h"
+
 #include <stdlib.h>
 
 // Last step that reads each base value; outputs and inputs live to the end.
@@ -73,10 +75,6 @@ static int by_offset(const void *a, const void *b) {
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-static int64_t aligned(int64_t bytes) {
-    return (bytes + PLAN_ALIGN - 1) / PLAN_ALIGN * PLAN_ALIGN;
-}
-
 // Largest first, each at the lowest offset that no storage alive at the same time touches. busy: room for count
 // pointers.
 static void assign_offsets(lm_plan *p, plan_storage **order, plan_storage **busy) {
@@ -93,11 +91,11 @@ static void assign_offsets(lm_plan *p, plan_storage **order, plan_storage **busy
         qsort(busy, (size_t)n, sizeof *busy, by_offset);
         int64_t at = 0;
         for (int j = 0; j < n && busy[j]->offset < at + s->bytes; j++) {
-            int64_t end = aligned(busy[j]->offset + busy[j]->bytes);
+            int64_t end = lm_round_up(busy[j]->offset + busy[j]->bytes, PLAN_ALIGN);
             if (end > at) at = end;
         }
         s->offset = at;
-        if (at + aligned(s->bytes) > top) top = at + aligned(s->bytes);
+        if (at + lm_round_up(s->bytes, PLAN_ALIGN) > top) top = at + lm_round_up(s->bytes, PLAN_ALIGN);
     }
     p->block_bytes = (size_t)top;
 }

@@ -1,6 +1,7 @@
 // The plan in words, its times, and its comparison with the reference device.
 #include "graph/plan_internal.h"
 
+#include "base/bf16.h"
 #include "base/plain_text.h"
 
 #include <math.h>
@@ -59,10 +60,7 @@ void lm_plan_print(const lm_plan *p, FILE *out) {
 static double element(const lm_operand *o, int64_t i) {
     if (o->desc.type == LM_F64) return ((const double *)o->data)[i];
     if (o->desc.type == LM_F32) return (double)((const float *)o->data)[i];
-    uint32_t bits = (uint32_t)((const uint16_t *)o->data)[i] << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return (double)f;
+    return (double)lm_float_from_bf16(((const uint16_t *)o->data)[i]);
 }
 
 // Squared error over squared reference, summed; the error alone where the reference is 0.

@@ -1,4 +1,5 @@
 #include "measure/flow.h"
+#include "base/arithmetic.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -80,10 +81,6 @@ void lm_flow_free(lm_flow **flow) {
     *flow = NULL;
 }
 
-static int clamp(int i, int count) {
-    return i < 0 ? 0 : i >= count ? count - 1 : i;
-}
-
 // Along columns, then rows; borders are repeated. in and out may be one plane.
 static void blur(lm_flow *f, plane_size s, const float weights[TAPS], const float *in, float *out) {
     size_t width = (size_t)s.width;
@@ -91,7 +88,7 @@ static void blur(lm_flow *f, plane_size s, const float weights[TAPS], const floa
     for (int y = 0; y < s.height; y++) {
         float *to = f->rows + (size_t)y * width;
         for (int k = 0; k < TAPS; k++) {
-            const float *from = in + (size_t)clamp(y + k - RADIUS, s.height) * width, w = weights[k];
+            const float *from = in + (size_t)lm_clamp_index(y + k - RADIUS, s.height) * width, w = weights[k];
             for (size_t x = 0; x < width; x++) to[x] += w * from[x];
         }
     }
@@ -125,7 +122,8 @@ static void build_pyramid(lm_flow *f, const float *picture, float *const *levels
 
 // Between four pixels; (x, y) lies within the plane.
 static float sample(const float *p, plane_size s, float x, float y) {
-    int left = (int)x, top = (int)y, right = clamp(left + 1, s.width), bottom = clamp(top + 1, s.height);
+    int left = (int)x, top = (int)y, right = lm_clamp_index(left + 1, s.width),
+        bottom = lm_clamp_index(top + 1, s.height);
     float a = x - (float)left, b = y - (float)top;
     const float *upper = p + (size_t)top * (size_t)s.width, *lower = p + (size_t)bottom * (size_t)s.width;
     float above = upper[left] + a * (upper[right] - upper[left]),
@@ -138,11 +136,11 @@ static void find_gradient(lm_flow *f, int level) {
     const float *p = f->from[level];
     for (int y = 0; y < s.height; y++) {
         const float *row = p + (size_t)y * (size_t)s.width;
-        const float *above = p + (size_t)clamp(y - 1, s.height) * (size_t)s.width;
-        const float *below = p + (size_t)clamp(y + 1, s.height) * (size_t)s.width;
+        const float *above = p + (size_t)lm_clamp_index(y - 1, s.height) * (size_t)s.width;
+        const float *below = p + (size_t)lm_clamp_index(y + 1, s.height) * (size_t)s.width;
         for (int x = 0; x < s.width; x++) {
             size_t i = (size_t)y * (size_t)s.width + (size_t)x;
-            float gx = 0.5F * (row[clamp(x + 1, s.width)] - row[clamp(x - 1, s.width)]);
+            float gx = 0.5F * (row[lm_clamp_index(x + 1, s.width)] - row[lm_clamp_index(x - 1, s.width)]);
             float gy = 0.5F * (below[x] - above[x]);
             f->gx[i] = gx, f->gy[i] = gy;
             f->gxx[i] = gx * gx, f->gxy[i] = gx * gy, f->gyy[i] = gy * gy;

@@ -2,6 +2,7 @@
 #include "measure/flow.h"
 #include "measure/measure.h"
 
+#include "base/arithmetic.h"
 #include "base/memory.h"
 #include "base/threads.h"
 
@@ -41,29 +42,17 @@ static void find_luma(const lm_clip *c, int t, float *out) {
     for (size_t i = 0; i < n; i++, p += 3) out[i] = 0.299F * (float)p[0] + 0.587F * (float)p[1] + 0.114F * (float)p[2];
 }
 
-// Catmull and Rom's weights of four neighbours for a place a in [0,1) after the second of them.
-static void cubic_weights(float a, float w[4]) {
-    w[0] = ((-0.5F * a + 1.0F) * a - 0.5F) * a;
-    w[1] = (1.5F * a - 2.5F) * a * a + 1;
-    w[2] = ((-1.5F * a + 2.0F) * a + 0.5F) * a;
-    w[3] = (0.5F * a - 0.5F) * a * a;
-}
-
-static int clamp(int i, int count) {
-    return i < 0 ? 0 : i >= count ? count - 1 : i;
-}
-
 // Sum over the channels of what pixel is off from frame t at (x, y), which lies within it.
 static double miss(const lm_clip *c, int t, float x, float y, const uint8_t *pixel) {
     const uint8_t *frame = frame_at(c, t);
     int left = (int)x, top = (int)y;
     float wx[4], wy[4], value[3] = {0};
-    cubic_weights(x - (float)left, wx);
-    cubic_weights(y - (float)top, wy);
+    lm_cubic_weights((double)x - left, wx);
+    lm_cubic_weights((double)y - top, wy);
     for (int i = 0; i < 4; i++) {
-        const uint8_t *row = frame + (size_t)clamp(top + i - 1, c->height) * (size_t)c->width * 3;
+        const uint8_t *row = frame + (size_t)lm_clamp_index(top + i - 1, c->height) * (size_t)c->width * 3;
         for (int j = 0; j < 4; j++) {
-            const uint8_t *p = row + (size_t)clamp(left + j - 1, c->width) * 3;
+            const uint8_t *p = row + (size_t)lm_clamp_index(left + j - 1, c->width) * 3;
             for (int k = 0; k < 3; k++) value[k] += wy[i] * wx[j] * (float)p[k];
         }
     }

@@ -1,40 +1,47 @@
 #include "media/coding.h"
 #include "base/files.h"
 #include "base/memory.h"
-#include <jansson.h>
-#include <stdlib.h>
+#include "store/json_text.h"
 #include <string.h>
 #include <sys/stat.h>
 
 enum { MAX_RECIPE_BYTES = 1 << 20 };
 static const double LEAST_RATE = 0.01, MOST_RATE = 1000; // frames a second
 
-// *object is NULL when text isn't a JSON object.
-static json_t *parse(const char *text) {
-    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-    if (json_is_object(object)) return object;
-    json_decref(object);
-    return NULL;
+// *object is NULL when text isn't a JSON object. LM_MEMORY at most.
+static lm_status parse(lm_error *e, const char *text, json_t **object) {
+    json_error_t why;
+    if (lm_json_parse(text, strlen(text), object, &why) == LM_MEMORY) return lm_media_no_memory(e, "a recipe");
+    if (json_is_object(*object)) return LM_OK;
+    json_decref(*object);
+    *object = NULL;
+    return LM_OK;
+}
+
+static lm_status parse_recipe(lm_error *e, const char *recipe, json_t **object) {
+    LM_TRY(parse(e, recipe, object));
+    return *object ? LM_OK : lm_fail(e, LM_USAGE, "a recipe must be a JSON object, not '%.80s'", recipe);
 }
 
 lm_status lm_recipe_check(lm_error *e, const char *recipe) {
-    json_t *object = parse(recipe);
-    if (!object) return lm_fail(e, LM_USAGE, "a recipe must be a JSON object, not '%.80s'", recipe);
+    json_t *object;
+    LM_TRY(parse_recipe(e, recipe, &object));
     json_decref(object);
     return LM_OK;
 }
 
 lm_status lm_recipe_write_beside(lm_error *e, const char *path, const char *recipe) {
-    LM_TRY(lm_recipe_check(e, recipe));
-    json_t *object = parse(recipe);
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
-    json_decref(object);
+    json_t *object;
+    char *text;
     lm_bytes bytes = {0};
-    lm_status status = text ? lm_bytes_write(e, &bytes, 0, text, strlen(text)) : lm_media_no_memory(e, "a recipe");
+    LM_TRY(parse_recipe(e, recipe, &object));
+    lm_status status = lm_json_write_as(e, object, JSON_INDENT(2), &text);
+    json_decref(object);
+    if (status == LM_OK) status = lm_bytes_write(e, &bytes, 0, text, strlen(text));
     if (status == LM_OK) status = lm_bytes_write(e, &bytes, bytes.size, "\n", 1);
     if (status == LM_OK) status = lm_media_store(e, path, &bytes);
     lm_bytes_free(&bytes);
-    free(text);
+    lm_free(text);
     return status;
 }
 
@@ -61,14 +68,12 @@ static lm_status read_beside(lm_error *e, const char *path, char **text) {
 // text as compact JSON, NULL when it isn't a recipe. Frees text.
 static lm_status compact(lm_error *e, char *text, char **out) {
     *out = NULL;
-    json_t *object = text ? parse(text) : NULL;
+    json_t *object = NULL;
+    lm_status status = text ? parse(e, text, &object) : LM_OK;
     lm_free(text);
-    if (!object) return LM_OK;
-    char *dumped = json_dumps(object, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    if (object) status = lm_json_write(e, object, out);
     json_decref(object);
-    *out = dumped ? lm_strdup(dumped) : NULL;
-    free(dumped);
-    return *out ? LM_OK : lm_media_no_memory(e, "a recipe");
+    return status;
 }
 
 static char *path_beside(const char *path, bool folder) {
@@ -83,12 +88,13 @@ lm_status lm_recipe_rate(lm_error *e, const char *path, double *fps) {
     lm_status status = read_beside(&unreadable, beside, &text);
     lm_free(beside);
     if (status == LM_MEMORY) return lm_fail(e, status, "%s", unreadable.text);
-    json_t *object = text ? parse(text) : NULL;
+    json_t *object = NULL;
+    status = text ? parse(e, text, &object) : LM_OK;
     double rate = json_number_value(json_object_get(object, "fps"));
     *fps = rate >= LEAST_RATE && rate <= MOST_RATE ? rate : 0;
     json_decref(object);
     lm_free(text);
-    return LM_OK;
+    return status;
 }
 
 // A comment that isn't a JSON object is somebody else's, and the file beside is looked at.

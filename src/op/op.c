@@ -1,5 +1,7 @@
 #include "op/op.h"
 
+#include "base/arithmetic.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -110,9 +112,6 @@ static lm_desc desc2(lm_dtype t, int64_t a, int64_t b) {
 static int64_t last(const lm_desc *d) {
     return d->rank ? d->dim[d->rank - 1] : 0;
 }
-static int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
 static bool is_vector(const lm_desc *d, int64_t n) {
     return d->rank == 1 && d->dim[0] == n;
 }
@@ -144,9 +143,9 @@ static lm_desc conv_output(const lm_conv_attr *a, const lm_desc *x, int64_t chan
     lm_desc y = *x;
     y.dim[4] = channels;
     if (a->axis == LM_TIME)
-        y.dim[1] = ceil_div(x->dim[1], a->stride);
+        y.dim[1] = lm_divide_up(x->dim[1], a->stride);
     else
-        y.dim[2] = ceil_div(x->dim[2], a->stride), y.dim[3] = ceil_div(x->dim[3], a->stride);
+        y.dim[2] = lm_divide_up(x->dim[2], a->stride), y.dim[3] = lm_divide_up(x->dim[3], a->stride);
     return y;
 }
 

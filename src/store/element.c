@@ -75,13 +75,3 @@ uint16_t lm_f16_from_float(float value) {
     }
     return (uint16_t)(sign | half);
 }
-
-float lm_float_from_bf16(uint16_t bf16) {
-    return float_of((uint32_t)bf16 << 16);
-}
-
-uint16_t lm_bf16_from_float(float value) {
-    uint32_t bits = bits_of(value);
-    if ((bits & 0x7FFFFFFF) > 0x7F800000) return (uint16_t)(bits >> 16 | 0x40); // NaN, quiet
-    return (uint16_t)((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}

@@ -1,5 +1,5 @@
-// Single values of the stored types. Half precision is IEEE 754 binary16, bf16 the upper half of a float; both round to
-// the nearest, ties to even, and keep infinities and NaN.
+// Single values of the stored types. Half precision is IEEE 754 binary16, rounded to the nearest, ties to even;
+// infinities and NaN are kept. bf16 is in base/bf16.h.
 #pragma once
 #include "store/safetensors.h"
 #include <stdbool.h>
@@ -12,5 +12,3 @@ bool lm_store_elements(int rank, const int64_t *dim, size_t *out);
 
 float lm_float_from_f16(uint16_t half);
 uint16_t lm_f16_from_float(float value);
-float lm_float_from_bf16(uint16_t bf16);
-uint16_t lm_bf16_from_float(float value);

@@ -1,5 +1,6 @@
 #include "store/safetensors.h"
 
+#include "base/bf16.h"
 #include "base/memory.h"
 #include "store/element.h"
 #include "store/json_text.h"

@@ -1,3 +1,4 @@
+#include "base/bf16.h"
 #include "base/files.h"
 #include "base/memory.h"
 #include "store/element.h"

@@ -1,5 +1,6 @@
 #include "tasks/fit.h"
 
+#include "base/arithmetic.h"
 #include "base/memory.h"
 #include "base/plain_text.h"
 
@@ -46,14 +47,6 @@ struct lm_fitter {
     float *rows; // [cut_height, shown_width, channels]: scaled across
 };
 
-// Catmull-Rom: the cubic through four samples that keeps straight lines straight. p in [0,1) after the second sample.
-static void cubic_weights(double p, float *w) {
-    w[0] = (float)(p * (-0.5 + p * (1 - 0.5 * p)));
-    w[1] = (float)(1 + p * p * (-2.5 + 1.5 * p));
-    w[2] = (float)(p * (0.5 + p * (2 - 1.5 * p)));
-    w[3] = (float)(p * p * (-0.5 + 0.5 * p));
-}
-
 static void area_weights(double start, double end, int first, int taps, float *w) {
     for (int k = 0; k < taps; k++) {
         double low = fmax(start, first + k), high = fmin(end, first + k + 1);
@@ -75,7 +68,7 @@ static lm_status axis_create(lm_error *e, int from, int to, bool mask, axis *a) 
         if (from > to)
             area_weights(start, end, a->first[i], a->taps, w);
         else if (cubic) {
-            cubic_weights(centre - a->first[i], w);
+            lm_cubic_weights(centre - a->first[i], w);
             a->first[i]--;
         } else
             w[0] = 1;

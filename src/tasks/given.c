@@ -1,6 +1,8 @@
 #include "tasks/given.h"
 
+#include "base/arithmetic.h"
 #include "base/memory.h"
+#include "media/levels.h"
 #include "tasks/mask.h"
 
 #include <math.h>
@@ -73,17 +75,13 @@ lm_fit lm_given_fit(const lm_given_options *o) {
                        o->height);
 }
 
-static int clamped(int i, int size) {
-    return i < 0 ? 0 : i >= size ? size - 1 : i;
-}
-
 // The frame with its edges going on into the pads, so that resampling never mixes in a colour from nowhere.
 static void pad_frame(const lm_given_options *o, const lm_fit *fit, const uint8_t *frame, uint8_t *canvas) {
     const lm_clip *c = o->input;
     for (int y = 0; y < fit->from_height; y++) {
-        const uint8_t *row = frame + (size_t)clamped(y - o->top, c->height) * (size_t)c->width * 3;
+        const uint8_t *row = frame + (size_t)lm_clamp_index(y - o->top, c->height) * (size_t)c->width * 3;
         for (int x = 0; x < fit->from_width; x++, canvas += 3)
-            memcpy(canvas, row + (size_t)clamped(x - o->left, c->width) * 3, 3);
+            memcpy(canvas, row + (size_t)lm_clamp_index(x - o->left, c->width) * 3, 3);
     }
 }
 
@@ -130,10 +128,6 @@ void lm_given_free(lm_given *g) {
     *g = (lm_given){0};
 }
 
-static float unit(uint8_t byte) {
-    return (float)byte / 127.5f - 1;
-}
-
 void lm_given_condition(const lm_given *g, int frame, int width, int height, float *out) {
     const lm_clip *c = &g->clip;
     memset(out, 0, (size_t)width * (size_t)height * 4 * sizeof *out);
@@ -143,7 +137,7 @@ void lm_given_condition(const lm_given *g, int frame, int width, int height, flo
         float *to = out + (size_t)y * (size_t)width * 4;
         for (int x = 0; x < c->width; x++, at++, to += 4) {
             if (g->made[at] == 255) continue;
-            for (int k = 0; k < 3; k++) to[k] = unit(c->data[3 * at + k]);
+            lm_floats_from_bytes(to, c->data + 3 * at, 3);
             to[3] = 1;
         }
     }
@@ -151,11 +145,11 @@ void lm_given_condition(const lm_given *g, int frame, int width, int height, flo
 
 void lm_given_frame(const lm_given *g, int frame, int width, int height, float *out) {
     const lm_clip *c = &g->clip;
-    size_t start = (size_t)clamped(frame, c->frames) * (size_t)c->height;
+    size_t start = (size_t)lm_clamp_index(frame, c->frames) * (size_t)c->height;
     for (int y = 0; y < height; y++) {
-        const uint8_t *row = c->data + (start + (size_t)clamped(y, c->height)) * (size_t)c->width * 3;
-        for (int x = 0; x < width; x++)
-            for (int k = 0; k < 3; k++) *out++ = unit(row[(size_t)clamped(x, c->width) * 3 + k]);
+        const uint8_t *row = c->data + (start + (size_t)lm_clamp_index(y, c->height)) * (size_t)c->width * 3;
+        for (int x = 0; x < width; x++, out += 3)
+            lm_floats_from_bytes(out, row + (size_t)lm_clamp_index(x, c->width) * 3, 3);
     }
 }
 

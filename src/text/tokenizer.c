@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <string.h>
@@ -31,13 +32,6 @@ struct lm_tokenizer {
     uint32_t longest; // bytes of the longest token
     int32_t special[SPECIALS];
 };
-
-// FNV-1a, a byte at a time, so that one pass over a word hashes all of its prefixes.
-static const uint32_t hash_start = 2166136261u;
-static uint32_t hash_more(uint32_t h, const uint8_t *bytes, size_t size) {
-    for (size_t i = 0; i < size; i++) h = (h ^ bytes[i]) * 16777619u;
-    return h;
-}
 
 // The id of prefix + bytes, whose hash is h; -1 when it is not in the vocabulary.
 static int32_t find(const lm_tokenizer *t, uint32_t h, const char *prefix, const uint8_t *bytes, size_t size) {
@@ -133,7 +127,7 @@ static lm_status index_tokens(lm_error *e, lm_tokenizer *t, const char *name) {
     t->slot_mask = slots - 1;
     for (int id = 0; id < t->count; id++) {
         const uint8_t *bytes = t->text + t->tokens[id].at;
-        uint32_t h = hash_more(hash_start, bytes, t->tokens[id].size);
+        uint32_t h = lm_hash32_more(LM_HASH32_START, bytes, t->tokens[id].size);
         int32_t before = find(t, h, "", bytes, t->tokens[id].size);
         if (before >= 0)
             return lm_fail(e, LM_MODEL, "'%.200s': line %d repeats line %d; tokens must differ", name, id + 1,
@@ -145,7 +139,7 @@ static lm_status index_tokens(lm_error *e, lm_tokenizer *t, const char *name) {
     for (int i = 0; i < SPECIALS; i++) {
         const uint8_t *bytes = (const uint8_t *)special_names[i];
         size_t size = strlen(special_names[i]);
-        t->special[i] = find(t, hash_more(hash_start, bytes, size), "", bytes, size);
+        t->special[i] = find(t, lm_hash32_more(LM_HASH32_START, bytes, size), "", bytes, size);
         if (t->special[i] < 0)
             return lm_fail(e, LM_MODEL, "'%.200s': no line is %s; BERT's five special tokens are needed", name,
                            special_names[i]);
@@ -224,11 +218,11 @@ static void emit(encoding *s, int32_t id) {
 // longest wins. Characters [at, n) end at byte end[i + 1]. Returns the id, or -1, and moves *at behind the match.
 static int32_t match(const lm_tokenizer *t, const uint8_t *bytes, const int *end, int n, int *at) {
     const char *prefix = *at ? "##" : "";
-    uint32_t h = hash_more(hash_start, (const uint8_t *)prefix, strlen(prefix));
+    uint32_t h = lm_hash32_more(LM_HASH32_START, (const uint8_t *)prefix, strlen(prefix));
     int32_t best = -1;
     int first = *at;
     for (int i = first; i < n && (uint32_t)(end[i + 1] - end[first]) <= t->longest; i++) {
-        h = hash_more(h, bytes + end[i], (size_t)(end[i + 1] - end[i]));
+        h = lm_hash32_more(h, bytes + end[i], (size_t)(end[i + 1] - end[i]));
         int32_t id = find(t, h, prefix, bytes + end[first], (size_t)(end[i + 1] - end[first]));
         if (id < 0) continue;
         best = id;

@@ -1,5 +1,7 @@
 #include "train/augment.h"
 
+#include "diffusion/cascade.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -124,20 +126,6 @@ static void sample_copy(const float *copy, int side, const pose *at, const uint8
         }
 }
 
-// in [side,side,3] -> out [size,size,3], side a multiple of size
-static void average_areas(const float *in, int side, int size, float *out) {
-    int factor = side / size;
-    float share = 1.0f / (float)(factor * factor);
-    for (int y = 0; y < size; y++)
-        for (int x = 0; x < size; x++, out += 3) {
-            float sum[3] = {0};
-            for (int i = 0; i < factor; i++)
-                for (int j = 0; j < factor; j++)
-                    for (int c = 0; c < 3; c++) sum[c] += in[((y * factor + i) * side + x * factor + j) * 3 + c];
-            for (int c = 0; c < 3; c++) out[c] = sum[c] * share;
-        }
-}
-
 static size_t copy_floats(int size) {
     return (size_t)(size + 2) * (size_t)(size + 2) * 4;
 }
@@ -169,6 +157,6 @@ void lm_scene_render(const lm_scene *s, int frames, int size, float *scratch, fl
     for (int f = 0; f < frames; f++, out += size * size * 3) {
         float *full = size == side ? out : picture;
         lm_scene_frame(&pass, f, (lm_part){0, 0, side, side}, full);
-        if (full != out) average_areas(full, side, size, out);
+        if (full != out) lm_area_means(full, size, size, side / size, out);
     }
 }

@@ -2,10 +2,10 @@
 
 #include "base/memory.h"
 #include "media/media.h"
+#include "store/json_text.h"
 
 #include <archive.h>
 #include <archive_entry.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -253,10 +253,13 @@ static lm_status decode_record(lm_error *e, const char *shard, const record *r, 
     if (!r->webm.bytes == !r->webp.bytes)
         return lm_fail(e, LM_MEDIA, "%s must have either a .webm or a .webp beside its .json", where);
     json_error_t je;
-    json_t *json = json_loadb((const char *)r->json.bytes, r->json.size, JSON_REJECT_DUPLICATES, &je);
-    if (!json) return lm_fail(e, LM_MEDIA, "%s: JSON line %d column %d: %s", where, je.line, je.column, je.text);
+    json_t *json;
+    lm_status status = lm_json_parse((const char *)r->json.bytes, r->json.size, &json, &je);
+    if (status == LM_MEMORY) return lm_fail_memory(e, (double)r->json.size, where);
+    if (status != LM_OK)
+        return lm_fail(e, LM_MEDIA, "%s: JSON line %d column %d: %s", where, je.line, je.column, je.text);
     facts f = {0};
-    lm_status status = get_facts(e, where, json, r->webp.bytes != NULL, style, &f);
+    status = get_facts(e, where, json, r->webp.bytes != NULL, style, &f);
     if (status == LM_OK && f.style >= 0) {
         status = copy_facts(e, &f, s);
         if (status == LM_OK) status = decode_picture(e, where, r, &f, s);

@@ -1,5 +1,6 @@
 #include "train/text_cache.h"
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "store/element.h"
 
@@ -59,8 +60,7 @@ void lm_text_cache_free(lm_text_cache **cache) {
 }
 
 static entry *find(const lm_text_cache *c, const char *caption) {
-    uint64_t h = 14695981039346656037u; // FNV-1a
-    for (const char *s = caption; *s; s++) h = (h ^ (unsigned char)*s) * 1099511628211u;
+    const uint64_t h = lm_hash64_more(LM_HASH64_START, caption, strlen(caption));
     for (uint64_t i = h ^ h >> 32;; i++) {
         entry *x = &c->table[i % CACHE_ROOM];
         if (!x->caption || !strcmp(x->caption, caption)) return x;

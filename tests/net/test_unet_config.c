@@ -133,12 +133,40 @@ static void shipped_models_are_read(void **state) {
     }
 }
 
+static long until; // allocations of jansson's before the one that fails
+
+static void *take(size_t size) {
+    return until-- == 0 ? NULL : malloc(size);
+}
+
+// Whichever allocation of the reader fails: a shortage is not what is wrong with the file.
+static void a_shortage_is_no_fault_of_the_file(void **state) {
+    (void)state;
+    const lm_unet_config usual = lm_unet_config_default();
+    char *text = lm_unet_config_json(&usual);
+    assert_non_null(text);
+    json_set_alloc_funcs(take, free);
+    lm_status status = LM_MEMORY;
+    long n = 0;
+    for (; status != LM_OK && n < 10000; n++) {
+        lm_error e = {0};
+        lm_unet_config c;
+        until = n;
+        status = lm_unet_config_parse(&e, "x", text, strlen(text), &c);
+        if (status != LM_OK && status != LM_MEMORY) fail_msg("allocation %ld: %s", n, e.text);
+    }
+    assert_true(status == LM_OK && n > 40);
+    json_set_alloc_funcs(malloc, free);
+    lm_free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_wanted),
         cmocka_unit_test(lists_must_fit),
         cmocka_unit_test(a_single_level_is_possible),
         cmocka_unit_test(shipped_models_are_read),
+        cmocka_unit_test(a_shortage_is_no_fault_of_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

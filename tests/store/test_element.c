@@ -1,4 +1,5 @@
 // Half precision and bf16 against the rule itself: every value, and the ties and neighbours between any two.
+#include "base/bf16.h"
 #include "store/element.h"
 #include "store_test.h"
 

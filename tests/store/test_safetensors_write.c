@@ -1,4 +1,5 @@
 // Files written by us: read back for every type, laid out as the format says, and checked before anything is written.
+#include "base/bf16.h"
 #include "base/files.h"
 #include "base/memory.h"
 #include "base/random.h"

@@ -216,14 +216,14 @@ static lm_status prepare_primitives(lm_error *e, conv_kernel *k, cpu_level level
     for (int i = 0; i < k->cut.variants; i++) {
         const conv_variant *v = &k->cut.variant[i];
         LM_TRY(prepare_variant(e, k, i));
-        own = larger_size(own, k->primitive[i].scratch);
-        in = larger_size(in, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
-        out = larger_size(out, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+        own = lm_greater_size(own, k->primitive[i].scratch);
+        in = lm_greater_size(in, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
+        out = lm_greater_size(out, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
     }
     const bool converts = k->type != io->in[0].desc.type;
-    k->at_in = round_up(own);
-    k->at_out = k->at_in + (converts ? round_up(in) : 0);
-    k->base.thread_scratch = k->at_out + (k->staged ? round_up(out) : 0);
+    k->at_in = lm_align_size(own);
+    k->at_out = k->at_in + (converts ? lm_align_size(in) : 0);
+    k->base.thread_scratch = k->at_out + (k->staged ? lm_align_size(out) : 0);
     k->base.phases = 1;
     k->base.phase[0] = (cpu_phase){k->cut.pieces, run_conv};
     snprintf(k->name, sizeof k->name, "dnnl %s%s", k->primitive[0].impl, converts ? ", bf16 as fp32" : "");

@@ -1,12 +1,6 @@
 #include "device/cpu/conv_cut.h"
+#include "base/arithmetic.h"
 #include "base/memory.h"
-
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
 
 static conv_form linear_form(const lm_desc *x, const lm_desc *y) {
     conv_form f = {.n = 1, .h = {1, 1, 1, 1}, .w = {1, 1, 1, 1}};
@@ -18,7 +12,7 @@ static conv_form linear_form(const lm_desc *x, const lm_desc *y) {
         f.w.in = f.w.out = x->dim[3];
         f.frames = true;
     } else {
-        f.h.in = f.h.out = lm_desc_count(x) / larger(f.ci, 1);
+        f.h.in = f.h.out = lm_desc_count(x) / lm_greater(f.ci, 1);
     }
     return f;
 }
@@ -80,16 +74,16 @@ static int find_variant(conv_cut *cut, conv_variant v) {
 static conv_variant rows_variant(const conv_side *h, bool back, int64_t a, int64_t b, int64_t *first) {
     const int64_t k = h->kernel, p = k / 2, s = h->stride;
     if (back) { // row o of the input reaches rows o s - p ... o s - p + k - 1 of the output
-        const int64_t low = (larger(a + p - k + 1, 0) + s - 1) / s, high = smaller((b - 1 + p) / s + 1, h->in);
+        const int64_t low = (lm_greater(a + p - k + 1, 0) + s - 1) / s, high = lm_lesser((b - 1 + p) / s + 1, h->in);
         *first = low;
         return (conv_variant){.n = 1,
                               .in = high - low,
                               .out = b - a,
-                              .pad_low = larger(a - (low * s - p), 0),
-                              .pad_high = larger((high - 1) * s - p + k - b, 0)};
+                              .pad_low = lm_greater(a - (low * s - p), 0),
+                              .pad_high = lm_greater((high - 1) * s - p + k - b, 0)};
     }
     const int64_t low = a * s - p, high = (b - 1) * s - p + k;
-    const int64_t from = larger(low, 0), to = smaller(high, h->in);
+    const int64_t from = lm_greater(low, 0), to = lm_lesser(high, h->in);
     *first = from;
     return (conv_variant){.n = 1, .in = to - from, .out = b - a, .pad_low = from - low, .pad_high = high - to};
 }
@@ -103,9 +97,9 @@ lm_status conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut
     LM_TRY(cut_alloc(e, (f->n + step - 1) / step, cut));
     const conv_side *big = &f->h;
     const int64_t x = f->back ? big->out : big->in, y = f->back ? big->in : big->out, p = big->kernel / 2;
-    const int64_t pad_high = larger((y - 1) * big->stride - p + big->kernel - x, 0);
+    const int64_t pad_high = lm_greater((y - 1) * big->stride - p + big->kernel - x, 0);
     for (int64_t i = 0; i < cut->pieces; i++) {
-        conv_variant v = {smaller(step, f->n - i * step), big->in, big->out, p, pad_high};
+        conv_variant v = {lm_lesser(step, f->n - i * step), big->in, big->out, p, pad_high};
         cut->piece[i] = (conv_piece){.variant = find_variant(cut, v),
                                      .in = i * step * big->in * conv_in_row(f),
                                      .out = i * step * big->out * conv_out_row(f)};
@@ -118,7 +112,7 @@ lm_status conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut 
     const int64_t ranges = (f->h.out + step - 1) / step;
     LM_TRY(cut_alloc(e, f->n * ranges, cut));
     for (int64_t i = 0; i < cut->pieces; i++) {
-        const int64_t n = i / ranges, a = i % ranges * step, b = smaller(a + step, f->h.out);
+        const int64_t n = i / ranges, a = i % ranges * step, b = lm_lesser(a + step, f->h.out);
         int64_t first = 0;
         const int variant = find_variant(cut, rows_variant(&f->h, f->back, a, b, &first));
         if (variant < 0)

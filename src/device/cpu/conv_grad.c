@@ -92,14 +92,14 @@ static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, con
     size_t x = 0, dy = 0;
     for (int i = 0; i < k->cut.variants; i++) {
         const conv_variant *v = &k->cut.variant[i];
-        x = larger_size(x, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
-        dy = larger_size(dy, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+        x = lm_greater_size(x, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
+        dy = lm_greater_size(dy, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
     }
-    k->at_x = round_up(k->base.thread_scratch);
-    k->at_dy = k->at_x + (k->type != x_type ? round_up(x) : 0);
-    k->base.thread_scratch = k->at_dy + (k->type != dy_type ? round_up(dy) : 0);
-    k->weights = (int64_t)(round_up(k->layout.bytes) / sizeof(float));
-    k->stride = k->weights + (int64_t)(round_up(k->bias ? (size_t)k->form.co * sizeof(float) : 0) / sizeof(float));
+    k->at_x = lm_align_size(k->base.thread_scratch);
+    k->at_dy = k->at_x + (k->type != x_type ? lm_align_size(x) : 0);
+    k->base.thread_scratch = k->at_dy + (k->type != dy_type ? lm_align_size(dy) : 0);
+    k->weights = (int64_t)(lm_align_size(k->layout.bytes) / sizeof(float));
+    k->stride = k->weights + (int64_t)(lm_align_size(k->bias ? (size_t)k->form.co * sizeof(float) : 0) / sizeof(float));
     k->base.shared_scratch = (size_t)(k->cut.pieces * k->stride) * sizeof(float);
     k->base.phases = 3;
     k->base.phase[0] = (cpu_phase){k->cut.pieces, run_part};

@@ -1,5 +1,6 @@
 // What the convolution kernels share. Private to device/cpu.
 #pragma once
+#include "base/arithmetic.h"
 #include "device/cpu/conv_cut.h"
 #include "device/cpu/conv_layout.h"
 #include "device/cpu/onednn.h"
@@ -25,12 +26,6 @@ dnnl_status_t conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind
 bool conv_takes(const lm_op *op, const lm_io *io);
 lm_status cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);
 
-static inline size_t larger_size(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-static inline size_t round_up(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
 static inline void *element(const lm_operand *o, int64_t i) {
     return (char *)o->data + i * (int64_t)lm_dtype_size(o->desc.type);
 }

@@ -1,4 +1,5 @@
 #include "device/cpu/conv_layout.h"
+#include "base/bf16.h"
 #include "base/memory.h"
 #include <string.h>
 
@@ -60,13 +61,6 @@ void conv_layout_free(conv_layout *l) {
     *l = (conv_layout){0};
 }
 
-static uint16_t to_bf16(float f) {
-    uint32_t u;
-    memcpy(&u, &f, sizeof u);
-    if (f != f) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 // Where an element of the plain array is: start + o stride[0] + i stride[1] + h stride[2] + w stride[3].
 typedef struct plain_place {
     int64_t start, stride[4];
@@ -97,7 +91,8 @@ static void pack_tile(const conv_layout *l, const plain_place *p, const tile *t,
                 if (l->type == LM_F32)
                     for (int64_t o = 0; o < count; o++) ((float *)packed)[at + term[o]] = from[o * step];
                 else
-                    for (int64_t o = 0; o < count; o++) ((uint16_t *)packed)[at + term[o]] = to_bf16(from[o * step]);
+                    for (int64_t o = 0; o < count; o++)
+                        ((uint16_t *)packed)[at + term[o]] = lm_bf16_from_float(from[o * step]);
             }
 }
 

@@ -132,15 +132,11 @@ lm_status cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *o
     k->kernel.op = *op;
     k->kernel.base.frames = grain ? 0 : units;
     k->kernel.phases = 1;
-    k->kernel.phase[0] = (cpu_phase){cpu_ceil_div(units, k->grain), run};
+    k->kernel.phase[0] = (cpu_phase){lm_divide_up(units, k->grain), run};
     snprintf(k->name, sizeof k->name, "cpu %s %s", lm_op_name(op->kind), k->simd->name);
     k->kernel.base.name = k->name;
     *out = k;
     return LM_OK;
-}
-
-static size_t aligned(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
 }
 
 static lm_status cpu_prepare(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out) {
@@ -154,7 +150,7 @@ static lm_status cpu_prepare(lm_error *e, lm_device *d, const lm_op *op, const l
         lm_desc_print(&io->in[0].desc, shape, sizeof shape);
         return lm_fail(e, LM_FAILED, "the cpu device has no kernel for %s of %s", lm_op_name(op->kind), shape);
     }
-    k->base.workspace = (size_t)s->threads * aligned(k->thread_scratch) + aligned(k->shared_scratch);
+    k->base.workspace = (size_t)s->threads * lm_align_size(k->thread_scratch) + lm_align_size(k->shared_scratch);
     *out = &k->base;
     return LM_OK;
 }
@@ -216,7 +212,7 @@ static lm_status cpu_run(lm_error *e, lm_device *d, const lm_call *calls, int co
         const cpu_kernel *first = (const cpu_kernel *)calls[i].kernel;
         for (int n = 0; n < c.count; n++) {
             LM_TRY(pack_weights(e, &c.calls[n], weights_version));
-            size_t stride = aligned(((const cpu_kernel *)c.calls[n].kernel)->thread_scratch);
+            size_t stride = lm_align_size(((const cpu_kernel *)c.calls[n].kernel)->thread_scratch);
             if (stride > c.stride) c.stride = stride;
         }
         c.shared = c.workspace ? c.workspace + (size_t)s->threads * c.stride : NULL;
@@ -245,9 +241,9 @@ static lm_status squares_piece(lm_error *e, void *context, int64_t i, int thread
 static lm_status cpu_squares(lm_error *e, lm_device *d, const float *x, int64_t n, double *out) {
     cpu_state *s = d->state;
     squares_job j = {.simd = cpu_simd_of(s->level), .x = x, .n = n};
-    j.piece = cpu_padded(cpu_ceil_div(n, SQUARES_PIECES));
+    j.piece = cpu_padded(lm_divide_up(n, SQUARES_PIECES));
     if (j.piece < SQUARES_PIECE) j.piece = SQUARES_PIECE;
-    int64_t pieces = cpu_ceil_div(n, j.piece);
+    int64_t pieces = lm_divide_up(n, j.piece);
     LM_TRY(lm_pool_run(e, s->pool, pieces, squares_piece, &j));
     *out = 0;
     for (int64_t i = 0; i < pieces; i++) *out += j.sum[i];
@@ -274,7 +270,7 @@ static lm_status cpu_adamw(lm_error *e, lm_device *d, const lm_adamw *p, float *
                            float *average, int64_t n) {
     cpu_state *s = d->state;
     adamw_job j = {cpu_simd_of(s->level), p, w, m, v, average, g, n};
-    return lm_pool_run(e, s->pool, cpu_ceil_div(n, ADAMW_PIECE), adamw_piece, &j);
+    return lm_pool_run(e, s->pool, lm_divide_up(n, ADAMW_PIECE), adamw_piece, &j);
 }
 
 const lm_backend lm_cpu_backend = {

@@ -55,7 +55,7 @@ static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i, dn_layout *
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (result != LM_OK) return result;
     k->primitives++;
-    k->base.thread_scratch = larger_size(k->base.thread_scratch, k->primitive[i].scratch);
+    k->base.thread_scratch = lm_greater_size(k->base.thread_scratch, k->primitive[i].scratch);
     return LM_OK;
 }
 

@@ -1,6 +1,7 @@
 // Weight gradients as matrix products: for a tap of a kernel that is one column wide, dw = dy^T x with x some rows
 // further on. Faster than oneDNN's convolutions of this kind, several times so with AVX2.
 #include "device/cpu/conv_grad.h"
+#include "base/arithmetic.h"
 #include "base/memory.h"
 #include <string.h>
 
@@ -13,20 +14,13 @@ bool grad_matmul_suits(const conv_form *f) {
     return f->w.kernel == 1 && f->w.stride == 1;
 }
 
-static int64_t larger(int64_t a, int64_t b) {
-    return a > b ? a : b;
-}
-static int64_t smaller(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 // dy's column sums. Several rows are added as if they were one, so that short rows cost no more.
 static void sum_columns(const grad_kernel *k, const void *dy, int64_t rows, float *wide, float *db) {
-    const int64_t c = k->form.co, group = smaller(larger(SUM_FLOATS / c, 1), rows);
+    const int64_t c = k->form.co, group = lm_lesser(lm_greater(SUM_FLOATS / c, 1), rows);
     const size_t size = lm_dtype_size(k->type);
     memset(wide, 0, (size_t)(group * c) * sizeof *wide);
     for (int64_t r = 0; r < rows; r += group)
-        k->simd->accumulate(wide, k->type, (const char *)dy + (size_t)(r * c) * size, smaller(group, rows - r) * c);
+        k->simd->accumulate(wide, k->type, (const char *)dy + (size_t)(r * c) * size, lm_lesser(group, rows - r) * c);
     memcpy(db, wide, (size_t)c * sizeof *db);
     for (int64_t g = 1; g < group; g++) k->simd->accumulate(db, LM_F32, wide + g * c, c);
 }
@@ -76,8 +70,8 @@ static int clip_stretch(grad_kernel *k, const conv_variant *v, int64_t n, int64_
     int64_t x = a;
     if (stride == 1) {
         const int64_t shift = (tap - v->pad_low) * w;
-        a = larger(a, -shift);
-        b = smaller(b, v->in * w - shift);
+        a = lm_greater(a, -shift);
+        b = lm_lesser(b, v->in * w - shift);
         x = a + shift;
     } else {
         const int64_t row = a / w * stride + tap - v->pad_low;
@@ -102,7 +96,7 @@ static int64_t plan_variant(grad_kernel *k, const conv_variant *v, grad_stretch 
             for (int64_t a = 0; a < run; a += POSITIONS)
                 for (int tap = 0; tap < k->form.h.kernel; tap++) {
                     grad_stretch s;
-                    const int found = clip_stretch(k, v, n, start + a, start + smaller(a + POSITIONS, run), tap, &s);
+                    const int found = clip_stretch(k, v, n, start + a, start + lm_lesser(a + POSITIONS, run), tap, &s);
                     if (found < 0) return -1;
                     if (found && to) to[count] = s;
                     count += found;
@@ -117,7 +111,7 @@ static lm_status plan(lm_error *e, grad_kernel *k) {
         k->first[i + 1] = k->first[i] + count;
     }
     const int64_t total = k->first[k->cut.variants];
-    k->stretch = lm_alloc((size_t)larger(total, 1), sizeof *k->stretch);
+    k->stretch = lm_alloc((size_t)lm_greater(total, 1), sizeof *k->stretch);
     if (!k->stretch) return lm_fail_memory(e, (double)total * sizeof *k->stretch, "a weight gradient's plan");
     for (int i = 0; i < k->cut.variants; i++) plan_variant(k, &k->cut.variant[i], k->stretch + k->first[i]);
     return LM_OK;
@@ -155,9 +149,9 @@ lm_status grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool
         dnnl_primitive_desc_destroy(pd);
         if (result != LM_OK) return result;
         k->primitives++;
-        k->at_sums = larger_size(k->at_sums, round_up(k->primitive[i].scratch));
+        k->at_sums = lm_greater_size(k->at_sums, lm_align_size(k->primitive[i].scratch));
     }
-    k->base.thread_scratch = k->at_sums + round_up((size_t)larger(SUM_FLOATS, k->form.co) * sizeof(float));
+    k->base.thread_scratch = k->at_sums + lm_align_size((size_t)lm_greater(SUM_FLOATS, k->form.co) * sizeof(float));
     k->compute = compute;
     return LM_OK;
 }

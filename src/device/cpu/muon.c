@@ -9,6 +9,7 @@
 // x = q x and g = x x' are computed anew after two of them; floats need that never.
 //
 // A piece is a matrix, the costliest first, so results don't depend on the number of threads.
+#include "base/arithmetic.h"
 #include "base/memory.h"
 #include "base/threads.h"
 #include "device/cpu/onednn.h"
@@ -113,8 +114,8 @@ static lm_status find_product(lm_error *e, cpu_muon_work *w, const product_form 
 static lm_status prepare_bands(lm_error *e, cpu_muon_work *w, muon_class *c) {
     const int64_t m = c->m, n = c->n, s = c->stride, x_m = c->tall ? 1 : n, x_n = c->tall ? m : 1; // strides of x
     int64_t rows = w->whole ? m : BAND_ROWS;
-    while (cpu_ceil_div(m, rows) > BANDS) rows += BAND_ROWS;
-    c->bands = (int)cpu_ceil_div(m, rows);
+    while (lm_divide_up(m, rows) > BANDS) rows += BAND_ROWS;
+    c->bands = (int)lm_divide_up(m, rows);
     for (int i = 0; i < c->bands; i++) {
         const int64_t first = i * rows, end = first + rows < m ? first + rows : m;
         c->edge[i] = first;
@@ -168,7 +169,7 @@ static double class_flops(const cpu_muon_work *w, const muon_class *c) {
 
 static size_t place(size_t *at, size_t bytes) {
     const size_t here = *at;
-    *at += (bytes + 63) & ~(size_t)63;
+    *at += lm_align_size(bytes);
     return here;
 }
 

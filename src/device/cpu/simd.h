@@ -2,6 +2,7 @@
 // define VL and the compiler's target before they include this. bf16 is converted by integer arithmetic, rounding to
 // nearest even, so it comes out the same at every level.
 #pragma once
+#include "base/bf16.h"
 #include "device/cpu/simd_table.h"
 #include <math.h>
 #include <stdint.h>
@@ -87,20 +88,6 @@ INLINE float v_largest(vf a) {
     return m;
 }
 
-INLINE float bf16_to_float(uint16_t h) {
-    uint32_t u = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &u, 4);
-    return f;
-}
-
-INLINE uint16_t bf16_from_float(float f) {
-    uint32_t u;
-    memcpy(&u, &f, 4);
-    if (f != f) return (uint16_t)(u >> 16 | 0x40);
-    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
-}
-
 INLINE vf v_from_bf16(vh h) {
 #if VL == 16
     return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)h), 16);
@@ -168,7 +155,7 @@ INLINE vf v_load_part(lm_dtype type, const void *p, int64_t i, int64_t n) {
 #else
     float x[VL] = {0};
     for (int64_t j = 0; j < n; j++)
-        x[j] = type == LM_F32 ? ((const float *)p)[i + j] : bf16_to_float(((const uint16_t *)p)[i + j]);
+        x[j] = type == LM_F32 ? ((const float *)p)[i + j] : lm_float_from_bf16(((const uint16_t *)p)[i + j]);
     vf v;
     memcpy(&v, x, sizeof v);
     return v;
@@ -189,7 +176,7 @@ INLINE void v_store_part(lm_dtype type, void *p, int64_t i, int64_t n, vf v) {
         if (type == LM_F32)
             ((float *)p)[i + j] = x[j];
         else
-            ((uint16_t *)p)[i + j] = bf16_from_float(x[j]);
+            ((uint16_t *)p)[i + j] = lm_bf16_from_float(x[j]);
     }
 #endif
 }

@@ -1,5 +1,6 @@
 // Kernels of our own (not oneDNN's): the output is cut into units (frames, rows, elements), a piece is `grain` of them.
 #pragma once
+#include "base/arithmetic.h"
 #include "device/cpu/cpu.h"
 #include "device/cpu/simd_table.h"
 
@@ -31,9 +32,6 @@ static inline int64_t cpu_channels(const lm_desc *d) {
 }
 static inline bool cpu_is_real(lm_dtype type) {
     return type == LM_F32 || type == LM_BF16;
-}
-static inline int64_t cpu_ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
 }
 // Element i of an operand's memory.
 static inline void *cpu_at(const lm_operand *o, int64_t i) {

@@ -1,5 +1,6 @@
 // The reference device: plain C in double precision, one thread. Slow and simple; the others are tested against it.
 #include "device/reference/reference.h"
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include <math.h>
@@ -54,27 +55,13 @@ static const struct entry {
     [LM_OP_MSE_GRAD] = {"reference mse_grad", lm_reference_mse_grad, NULL},
 };
 
-static uint16_t to_bf16(float f) { // to nearest, ties to even
-    uint32_t bits;
-    memcpy(&bits, &f, 4);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u); // a NaN stays one
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-static float from_bf16(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, 4);
-    return f;
-}
-
 static void load(double *to, const lm_operand *from, int64_t n, bool round) {
     switch (from->desc.type) {
     case LM_F32:
         for (int64_t i = 0; i < n; i++) to[i] = (double)((const float *)from->data)[i];
         break;
     case LM_BF16:
-        for (int64_t i = 0; i < n; i++) to[i] = (double)from_bf16(((const uint16_t *)from->data)[i]);
+        for (int64_t i = 0; i < n; i++) to[i] = (double)lm_float_from_bf16(((const uint16_t *)from->data)[i]);
         break;
     case LM_F64:
         memcpy(to, from->data, (size_t)n * sizeof *to);
@@ -84,7 +71,7 @@ static void load(double *to, const lm_operand *from, int64_t n, bool round) {
         break;
     }
     if (!round) return;
-    for (int64_t i = 0; i < n; i++) to[i] = (double)from_bf16(to_bf16((float)to[i]));
+    for (int64_t i = 0; i < n; i++) to[i] = (double)lm_float_from_bf16(lm_bf16_from_float((float)to[i]));
 }
 
 static void store(const lm_operand *to, const double *from, int64_t n) {
@@ -93,7 +80,7 @@ static void store(const lm_operand *to, const double *from, int64_t n) {
         for (int64_t i = 0; i < n; i++) ((float *)to->data)[i] = (float)from[i];
         break;
     case LM_BF16:
-        for (int64_t i = 0; i < n; i++) ((uint16_t *)to->data)[i] = to_bf16((float)from[i]);
+        for (int64_t i = 0; i < n; i++) ((uint16_t *)to->data)[i] = lm_bf16_from_float((float)from[i]);
         break;
     case LM_F64:
         memcpy(to->data, from, (size_t)n * sizeof *from);

@@ -3,8 +3,8 @@
 
 #include "base/files.h"
 #include "net/families/slots.h"
+#include "store/json_text.h"
 
-#include <jansson.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -52,12 +52,14 @@ static lm_status open_config(lm_error *e, const char *path, lm_bert_config *c) {
     size_t size;
     LM_TRY(lm_file_read(e, path, 1 << 20, LM_MODEL, &bytes, &size));
     json_error_t why;
-    json_t *root = json_loadb((const char *)bytes, size, JSON_REJECT_DUPLICATES, &why);
+    json_t *root;
+    lm_status status = lm_json_parse((const char *)bytes, size, &root, &why);
     lm_free(bytes);
-    if (!root)
+    if (status == LM_MEMORY) return lm_fail_memory(e, (double)size, path);
+    if (status != LM_OK)
         return lm_fail(e, LM_MODEL, "'%.200s': not JSON: %s at line %d, column %d", path, why.text, why.line,
                        why.column);
-    lm_status status = read_config(e, path, root, c);
+    status = read_config(e, path, root, c);
     json_decref(root);
     return status;
 }

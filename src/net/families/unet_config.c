@@ -2,8 +2,8 @@
 #include "base/files.h"
 #include "base/memory.h"
 #include "net/families/unet.h"
+#include "store/json_text.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,11 +185,12 @@ static lm_status read_object(lm_error *e, const char *name, json_t *root, lm_une
 lm_status lm_unet_config_parse(lm_error *e, const char *name, const char *json, size_t size, lm_unet_config *out) {
     *out = (lm_unet_config){0};
     json_error_t why;
-    json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &why);
-    if (!root)
+    json_t *root;
+    lm_status s = lm_json_parse(json, size, &root, &why);
+    if (s == LM_MEMORY) return lm_fail_memory(e, (double)size, name);
+    if (s != LM_OK)
         return lm_fail(e, LM_MODEL, "%s: not JSON: %s at line %d, column %d", name, why.text, why.line, why.column);
-    lm_status s =
-        json_is_object(root) ? read_object(e, name, root, out) : lm_fail(e, LM_MODEL, "%s: not a JSON object", name);
+    s = json_is_object(root) ? read_object(e, name, root, out) : lm_fail(e, LM_MODEL, "%s: not a JSON object", name);
     json_decref(root);
     return s;
 }
