@@ -96,6 +96,56 @@ LUMIERE_API lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_
 
 typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
 
+// Settings: what can be asked of a task. One table has them all; the command's options and help, recipes and requests
+// come from it.
+typedef enum lumiere_kind {
+    LUMIERE_TEXT,
+    LUMIERE_FLAG,   // "true" or "false"
+    LUMIERE_WHOLE,  // a whole number from least to most
+    LUMIERE_NUMBER, // a number from least to most, with a decimal point
+    LUMIERE_SEED,   // a whole number from 0 to 2^63 - 1; negative, where source is LUMIERE_FROM_CHANCE: choose one
+    LUMIERE_CHOICE, // one of choices
+    LUMIERE_FOUR,   // four whole numbers, "8,8,32,16"; in JSON a list
+    LUMIERE_COLOUR, // "#rrggbb", "white" or "black"
+    LUMIERE_CLIP,   // a picture or clip, given as one; as a text it is the name that a recipe has for it
+} lumiere_kind;
+// Where a value comes from that isn't given.
+typedef enum lumiere_source {
+    LUMIERE_FROM_NOTHING, // there is none, off
+    LUMIERE_FROM_VALUE,   // preset
+    LUMIERE_FROM_MODEL,
+    LUMIERE_FROM_INPUT,
+    LUMIERE_FROM_TASK,   // the task and other settings decide
+    LUMIERE_FROM_CHANCE, // a random one, chosen when the request is resolved
+} lumiere_source;
+typedef struct lumiere_setting {
+    const char *key;     // as in recipes: "cfg_scale"
+    const char *option;  // the command's: "cfg-scale"
+    char letter;         // its short form; 0: none
+    const char *aliases; // other programs' names, taken in place of key: separated by spaces; NULL: none
+    lumiere_kind kind;
+    bool list;          // every value that is set is one more
+    double least, most; // bounds of numbers; of a text its most bytes (0: no bound)
+    double step;        // of a form's knob; 0: none
+    const char *const *choices;
+    int choice_count;
+    const char *unit;        // "pixels"; NULL: none
+    const char *placeholder; // of its value, in help: "N"
+    lumiere_source source;
+    const char *preset;       // as a text, where source is LUMIERE_FROM_VALUE
+    const char *preset_words; // what people are told of the default; NULL: nothing beyond source and preset
+    bool basic;               // among the first that are shown; others are for the advanced
+    const char *help;         // one line
+    bool in_recipe;           // recipes have it
+} lumiere_setting;
+// Names of the tasks, from 0; NULL past the last: "generate", "animate", "inpaint", "outpaint", "cinemagraph", "edit",
+// "stylize", "upscale".
+LUMIERE_API const char *lumiere_task_name(int index);
+// Settings of a task, from 0 in the order of its help; NULL past the last, and for an unknown task.
+LUMIERE_API const lumiere_setting *lumiere_setting_at(const char *task, int index);
+// By key, alias, or option ("--cfg-scale"); NULL: the task takes none of that name.
+LUMIERE_API const lumiere_setting *lumiere_setting_find(const char *task, const char *name);
+
 // Called after every step, on the caller's thread. seconds_left is an estimate (negative while unknown). preview is the
 // clip as predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return
 // false to stop: the call then ends with LUMIERE_CANCELLED. May itself call what doesn't use a model or train, such as
@@ -223,7 +273,6 @@ LUMIERE_API lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m
                                             lumiere_clip **out);
 LUMIERE_API lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
                                                const char *extra, char **json);
-LUMIERE_API const char *lumiere_task_name(lumiere_task t); // as the command's: "generate", "animate", "inpaint" ...
 
 // Spatial super-resolution, docs/upscale.md: any clip at four times its width and height. Only models with a part "ssr"
 // can. Zero means the default in brackets, or the model's own.

@@ -1,13 +1,9 @@
 // From noise to a clip: the samplers of the probability-flow ODE.
 #pragma once
 #include "base/status.h"
+#include "settings/choices.h"
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef enum lm_sampler_kind {
-    LM_SAMPLER_DPMPP_2M, // DPM-Solver++(2M), Lu et al., arXiv 2211.01095, algorithm 2 (data prediction, order 2)
-    LM_SAMPLER_DDIM,     // Song et al., arXiv 2010.02502, deterministic (order 1)
-} lm_sampler_kind;
 
 // Where a clip from noise alone begins: at 1 the steps' formulas divide by an alpha of 0.
 #define LM_NOISIEST_TIME 0.999

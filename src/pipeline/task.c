@@ -11,10 +11,6 @@ static const char *const names[] = {
     [LUMIERE_OUTPAINT] = "outpaint",      [LUMIERE_CINEMAGRAPH] = "cinemagraph", [LUMIERE_EDIT] = "edit"};
 enum { TASKS = sizeof names / sizeof *names };
 
-const char *lumiere_task_name(lumiere_task t) {
-    return (unsigned)t < TASKS ? names[t] : "?";
-}
-
 static bool of_picture(const lumiere_task_options *o) {
     return o->task == LUMIERE_ANIMATE || o->task == LUMIERE_CINEMAGRAPH || o->input->clip.frames == 1;
 }
@@ -47,7 +43,7 @@ static void fill_given(task *t, double input_fps) {
     const lumiere_sides *pad = &o->pad;
     t->box = o->box ? (lm_box){o->box->x, o->box->y, o->box->width, o->box->height} : (lm_box){0};
     t->given_options = (lm_given_options){
-        .task = (lm_task_kind)(o->task - LUMIERE_ANIMATE),
+        .task = (lm_task_kind)o->task,
         .input = &o->input->clip,
         .input_fps = input_fps,
         .mask = o->mask ? &o->mask->clip : NULL,

@@ -1,12 +1,7 @@
 // Pictures and clips of any size and rate made to fit a run's.
 #pragma once
 #include "media/media.h"
-
-typedef enum lm_fit_kind {
-    LM_FIT_CROP,    // scaled to cover, what stands over is cut off on both sides alike
-    LM_FIT_PAD,     // scaled to lie within, the rest is background
-    LM_FIT_STRETCH, // the whole picture, its proportions changed
-} lm_fit_kind;
+#include "settings/choices.h"
 
 // How a frame gets from one size to another, in whole pixels.
 typedef struct lm_fit {

@@ -3,20 +3,12 @@
 #pragma once
 #include "tasks/fit.h"
 
-typedef enum lm_task_kind {
-    LM_TASK_ANIMATE,     // the input's first frame is given, all later ones are made
-    LM_TASK_INPAINT,     // given outside the mask
-    LM_TASK_OUTPAINT,    // given inside the input's edges
-    LM_TASK_CINEMAGRAPH, // the input's first frame held: given whole at first, then outside the mask
-    LM_TASK_EDIT,        // nothing is given; the whole clip is where sampling starts
-} lm_task_kind;
-
 typedef struct lm_box {
     int x, y, width, height;
 } lm_box;
 
 typedef struct lm_given_options {
-    lm_task_kind task;
+    lm_task_kind task;            // one that has an input
     const lm_clip *input;         // RGB, any size
     double input_fps;             // its rate; above 0
     const lm_clip *mask;          // RGB; white is made anew. NULL: box
