@@ -40,7 +40,8 @@ void base_clip_write(base_clip *b, lumiere_context *c, const lumiere_clip *clip)
         status = recipe ? lumiere_clip_write(c, still, b->file, recipe) : LUMIERE_MEMORY;
     }
     b->kept = status == LUMIERE_OK;
-    if (!b->kept) complain(0, "the clip before its enlargement isn't kept: %s", lumiere_error_message(c));
+    const char *why = status == LUMIERE_MEMORY ? "no memory" : lumiere_error_message(c);
+    if (!b->kept) complain(0, "the clip before its enlargement isn't kept: %s", why);
     lumiere_clip_free(&still);
     free(recipe);
 }

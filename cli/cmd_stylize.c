@@ -1,6 +1,7 @@
 // lumiere stylize: a prompt to a clip in a drawing style, or to a sheet of the same clip at several alphas.
 #include "making.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,7 +16,7 @@ static const option_row rows[] = {
     {"style-strip", 0, OPTION_TEXT, offsetof(settings, strip), "A,B,...",
      "make one picture instead: a row for each of these alphas of the (first) style, frames from left to right", 0, 0,
      0},
-    OPTION_SHARED(text_to_video_rows),
+    OPTION_SHARED(making_rows),
     {.name = NULL},
 };
 
@@ -50,12 +51,13 @@ static void sheet_measure(sheet *s, int frames, int width, int height, int rows_
     s->height = s->rows * (height + GAP) - GAP;
 }
 
-static bool sheet_make(sheet *s, const lumiere_clip *c, int rows_count) {
+static lumiere_status sheet_make(making *m, sheet *s, const lumiere_clip *c, int rows_count) {
     sheet_measure(s, lumiere_clip_frames(c), lumiere_clip_width(c), lumiere_clip_height(c), rows_count);
     size_t bytes = (size_t)s->width * (size_t)s->height * 3;
     s->pixels = malloc(bytes);
     if (s->pixels) memset(s->pixels, 255, bytes);
-    return s->pixels != NULL;
+    if (!s->pixels) m->why = "no memory for a sheet";
+    return s->pixels ? LUMIERE_OK : LUMIERE_MEMORY;
 }
 
 static void sheet_paste(const sheet *s, const lumiere_clip *c, int row) {
@@ -70,26 +72,47 @@ static void sheet_paste(const sheet *s, const lumiere_clip *c, int row) {
     }
 }
 
-// The same clip for every alpha, row by row.
-static lumiere_status fill_sheet(lumiere_context *c, lumiere_model *model, making *m, sheet *s) {
-    const strip *alphas = m->user;
-    lumiere_style styles[LUMIERE_MOST_STYLES];
-    lumiere_status status = LUMIERE_OK;
-    for (int i = 0; i < alphas->count && status == LUMIERE_OK; i++) {
-        lumiere_clip *clip = NULL;
-        making_styles(m->settings, alphas->alpha[i], styles);
-        status = lumiere_model_set_styles(c, model, styles, m->settings->style.count);
-        if (status == LUMIERE_OK) status = lumiere_task_run(c, model, &m->o, &clip);
-        if (status == LUMIERE_OK && !s->pixels && !sheet_make(s, clip, alphas->count)) status = LUMIERE_MEMORY;
-        if (status == LUMIERE_OK) sheet_paste(s, clip, i);
-        lumiere_clip_free(&clip);
+// Sets the alphas of all styles; first: that of the first one, negative: as in the list.
+static lumiere_status set_alphas(lumiere_request *r, const json_t *list, double first) {
+    lumiere_status status = lumiere_request_unset(r, "style_alpha");
+    for (size_t i = 0; i < json_array_size(list) && status == LUMIERE_OK; i++) {
+        char text[40];
+        double own = json_number_value(json_array_get(list, i));
+        snprintf(text, sizeof text, "%.17g", i == 0 && first >= 0 ? first : own);
+        status = lumiere_request_set(r, "style_alpha", text);
     }
+    return status;
+}
+
+static lumiere_status fill_row(lumiere_model *model, making *m, sheet *s, int row) {
+    const strip *alphas = m->user;
+    lumiere_clip *clip = NULL;
+    lumiere_status status = lumiere_request_run(m->r, model, &clip);
+    if (status == LUMIERE_OK && !s->pixels) status = sheet_make(m, s, clip, alphas->count);
+    if (status == LUMIERE_OK) sheet_paste(s, clip, row);
+    lumiere_clip_free(&clip);
+    return status;
+}
+
+// The same clip for every alpha, row by row; afterwards the request's alphas are what they were.
+static lumiere_status fill_sheet(lumiere_model *model, making *m, sheet *s) {
+    const strip *alphas = m->user;
+    const char *list = lumiere_request_get(m->r, "style_alpha");
+    json_t *own = list ? json_loads(list, 0, NULL) : NULL;
+    lumiere_status status = own ? LUMIERE_OK : LUMIERE_MEMORY;
+    if (!own) m->why = "no memory for the alphas of a sheet";
+    for (int i = 0; i < alphas->count && status == LUMIERE_OK; i++) {
+        status = set_alphas(m->r, own, alphas->alpha[i]);
+        if (status == LUMIERE_OK) status = fill_row(model, m, s, i);
+    }
+    if (status == LUMIERE_OK) status = set_alphas(m->r, own, -1);
+    json_decref(own);
     return status;
 }
 
 static lumiere_status make_sheet(lumiere_context *c, lumiere_model *model, making *m, lumiere_clip **out) {
     sheet s = {0};
-    lumiere_status status = fill_sheet(c, model, m, &s);
+    lumiere_status status = fill_sheet(model, m, &s);
     if (status == LUMIERE_OK) status = lumiere_clip_create(c, 1, s.width, s.height, 0, s.pixels, out);
     free(s.pixels);
     return status;
@@ -109,32 +132,37 @@ static json_t *recipe_members(const strip *alphas) {
     return json_pack("{s:s, s:o}", "task", "stylize", "style_strip", list);
 }
 
+static int parse(const command *c, int argc, char **argv, settings *s, strip *alphas, making *m) {
+    const char *argument;
+    int code = making_parse(c, argc, argv, s, &argument, m);
+    if (code == GO_ON && s->strip) code = parse_strip(s->strip, alphas);
+    if (code != GO_ON) return code;
+    const char *prompt = lumiere_request_get(m->r, "prompt");
+    if (prompt && argument) return complain(2, "stylize: two prompts, with --prompt and as the argument");
+    if (argument) prompt = argument;
+    if (!prompt || !*prompt)
+        return complain(2,
+                        "stylize: no prompt; try: lumiere stylize \"a bee, moving from left to right\" --style flat");
+    return argument ? making_set(m, "--prompt", argument) : GO_ON;
+}
+
 static int run(const command *c, int argc, char **argv) {
     settings s = {.making = MAKING_DEFAULTS};
     strip alphas = {.count = 0};
     making m = {.settings = &s.making};
-    const char *argument;
     s.making.out.file = NULL;
-    int code = options_parse(c, argc, argv, &s, &argument);
-    if (code == GO_ON && s.strip) code = parse_strip(s.strip, &alphas);
-    if (code != GO_ON) return code;
-    if (s.making.prompt && argument) return complain(2, "stylize: two prompts, with --prompt and as the argument");
-    if (argument) s.making.prompt = argument;
-    if (!s.making.prompt || !*s.making.prompt)
-        return complain(2,
-                        "stylize: no prompt; try: lumiere stylize \"a bee, moving from left to right\" --style flat");
-    if (!s.making.style.count)
-        return complain(2, "stylize: no style; name one of the model's with --style, or a style file");
+    int code = parse(c, argc, argv, &s, &alphas, &m);
     if (!s.making.out.file) s.making.out.file = s.strip ? "strip.png" : "out.mp4";
-    if (s.strip) {
+    if (code == GO_ON && s.strip) {
         m.make = make_sheet;
         m.shape = sheet_shape;
         m.user = &alphas;
         m.clips = alphas.count;
         m.recipe = recipe_members(&alphas);
     }
-    code = making_run(&m);
+    if (code == GO_ON) code = making_run(&m);
     json_decref(m.recipe);
+    lumiere_request_free(&m.r);
     return code;
 }
 

@@ -17,6 +17,10 @@ int report_failure(const lumiere_context *c, lumiere_status status) {
     return complain(exit_code(status), "%s", message);
 }
 
+int report_request(const lumiere_request *r, lumiere_status status) {
+    return complain(exit_code(status), "%s", lumiere_request_error(r));
+}
+
 lumiere_context *open_context(const machine_settings *s, int *code) {
     const lumiere_context_options options = {
         .device = s->device, .precision = s->precision, .threads = s->threads > 0 ? s->threads : 0};

@@ -15,6 +15,7 @@ const command *find_command(const char *name); // NULL: there is none of that na
 int exit_code(lumiere_status status);
 // Says a context's error on stderr and returns the exit code of status.
 int report_failure(const lumiere_context *c, lumiere_status status);
+int report_request(const lumiere_request *r, lumiere_status status); // likewise a request's
 // A context for the settings; on failure NULL, and *code is the exit code (the message is out).
 lumiere_context *open_context(const machine_settings *s, int *code);
 

@@ -5,64 +5,38 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 #define AT(member) offsetof(making_settings, member)
 const option_row making_rows[] = {
-    {"prompt", 'p', OPTION_TEXT, AT(prompt), "TEXT", "what to show (or as the argument)", 0, 0, 0},
-    {"negative-prompt", 'n', OPTION_TEXT, AT(negative), "TEXT", "what to keep away from", 0, 0, 0},
+    OPTION_SETTINGS("seed"),
     OPTION_SHARED(output_file_rows),
     {"model", 'm', OPTION_TEXT, AT(model), "FOLDER",
      "model folder (default: LUMIERE_MODEL, or the one that came along)", 0, 0, 0},
-    {"seed", 's', OPTION_SEED, AT(seed), "N", "the same seed makes the same clip (default: a new one each time)", 0, 0,
-     AT(seed_given)},
-    {"steps", 0, OPTION_INT, AT(steps), "N", "sampling steps (default: the model's)", 1, 1000, 0},
-    {"cfg-scale", 0, OPTION_NUMBER, AT(cfg_scale), "X",
-     "guidance: how closely to follow the prompt; 1: off (default: the model's)", 0, 100, AT(cfg_given)},
-    {"sampler", 0, OPTION_CHOICE, AT(sampler), "dpmpp_2m|ddim", "way of sampling (default: the model's)", 0, 0, 0},
-    {"dynamic-threshold", 0, OPTION_NUMBER, AT(dynamic_threshold), "P",
-     "share of values kept unsaturated, such as 0.995; 0: clamp (default)", 0, 0.99999, 0},
-    {"video-frames", 'f', OPTION_INT, AT(frames), "N", "frames (default: the model's, or the input's; most: 640)", 1,
-     INT_MAX, 0},
-    {"fps", 0, OPTION_NUMBER, AT(fps), "X", "frames a second (default: the model's)", 0.1, 240, 0},
-    {"width", 'W', OPTION_INT, AT(width), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
-    {"height", 'H', OPTION_INT, AT(height), "N", "pixels (default: the model's)", 1, INT_MAX, 0},
-    {"overlap", 0, OPTION_INT, AT(overlap), "N",
-     "frames shared by the windows of a clip longer than the model's 80 (default: 16)", 0, 4095, AT(overlap_given)},
-    {"upscale", 0, OPTION_FLAG, AT(upscale), NULL,
-     "make four times the size by super-resolution (default for generate, where the model can)", 0, 0, 0},
-    {"no-upscale", 0, OPTION_FLAG, AT(no_upscale), NULL, "leave the size as it is", 0, 0, 0},
-    {"loop", 0, OPTION_FLAG, AT(loop), NULL, "make a seamless loop: the last frame leads to the first", 0, 0, 0},
+    OPTION_SETTINGS("clip"),
     {"batch-count", 'b', OPTION_INT, AT(batch), "N", "clips to make, named FILE-0, FILE-1 ... (default: 1)", 1, 100000,
      0},
-    {"clip", 0, OPTION_INT, AT(clip), "N", "number of the first clip: clip N of a seed is always the same (default: 0)",
-     0, INT_MAX / 2, 0},
-    {"style", 0, OPTION_LIST, AT(style), "NAME|FILE",
-     "draw in a style: one of the model's or a style file; may be given several times", 0, 0, 0},
-    {"style-alpha", 0, OPTION_LIST, AT(style_alpha), "A",
-     "how much of it, 0 to 1; one for each style (default: 0.7, shared by all)", 0, 0, 0},
-    {"style-hash", 0, OPTION_LIST, AT(style_hash), "HEX", "refuse a style file that is not the one of this hash", 0, 0,
-     0},
     OPTION_SHARED(output_rows),
-    {.name = NULL},
-};
-
-const option_row text_to_video_rows[] = {
-    {"refine", 0, OPTION_NUMBER, AT(refine), "S",
-     "make the clip at half the size first, then refine it at full size from the noise level S; 0: at full size at "
-     "once (default: the model's, from 64x64 on)",
-     0, 1, AT(refine_given)},
-    OPTION_SHARED(making_rows),
     {.name = NULL},
 };
 
 typedef struct job {
     making *making;
     const making_settings *s; // of making
+    lumiere_request *r;       // of making
     lumiere_model *m;
     output_job out;
 } job;
+
+// A whole number or number of the request; 0 while it isn't known.
+static double number(const job *j, const char *name) {
+    const char *text = lumiere_request_get(j->r, name);
+    return text ? strtod(text, NULL) : 0;
+}
+
+static const char *message(const job *j) {
+    const char *text = j->making->why ? j->making->why : lumiere_request_error(j->r);
+    return *text ? text : lumiere_error_message(j->out.c);
+}
 
 // The output's name for a clip of a batch: the number before the ending, or before the '/' of a folder.
 static char *output_name(const making_settings *s, int clip) {
@@ -93,19 +67,36 @@ static bool add_output(const job *j, run_files *f, const char *name, const lumie
     return base != NULL;
 }
 
+// Whether a style names a file and not one of the model's.
+static bool is_style_file(const char *style) {
+    static const char ending[] = ".safetensors";
+    size_t n = strlen(style), m = sizeof ending - 1;
+    return strchr(style, '/') || (n > m && !strcmp(style + n - m, ending));
+}
+
+static void add_styles(const job *j, run_files *f) {
+    const char *list = lumiere_request_get(j->r, "style");
+    json_t *styles = list ? json_loads(list, 0, NULL) : NULL;
+    for (size_t i = 0; i < json_array_size(styles); i++) {
+        const char *style = json_string_value(json_array_get(styles, i));
+        if (is_style_file(style)) run_files_read(f, "--style", style);
+    }
+    json_decref(styles);
+}
+
 // e: what is known of the clips.
 static int check_files(const job *j, const lumiere_estimate *e) {
     const making_settings *s = j->s;
+    int first = (int)number(j, "clip");
     lumiere_output_shape shape = {e->frames, e->width, e->height, .fps = e->fps}, preview = shape;
     run_files f = {0};
     preview.again = shape.recipe = true;
     if (j->making->shape) j->making->shape(j->making, &shape);
-    run_files_read(&f, "--input", j->making->input);
-    run_files_read(&f, "--mask", j->making->mask);
-    for (int i = 0; i < s->style.count; i++)
-        if (is_style_file(s->style.items[i])) run_files_read(&f, "--style", s->style.items[i]);
+    run_files_read(&f, "--input", lumiere_request_get(j->r, "input"));
+    run_files_read(&f, "--mask", lumiere_request_get(j->r, "mask"));
+    add_styles(j, &f);
     for (int i = 0; i < s->batch; i++) {
-        char *name = output_name(s, s->clip + i);
+        char *name = output_name(s, first + i);
         if (!name || !add_output(j, &f, name, &shape, e)) f.no_memory = true;
         free(name);
     }
@@ -127,11 +118,11 @@ static lumiere_status make_clip(job *j, const char *output) {
     lumiere_clip *clip = NULL;
     char *recipe = NULL, *extra = recipe_extra(j);
     double started = output_clock();
-    lumiere_status status = lumiere_task_recipe(j->out.c, j->m, &j->making->o, extra, &recipe);
+    lumiere_status status = lumiere_request_describe(j->r, j->m, extra, &recipe);
     j->out.base.recipe = recipe;
     if (status == LUMIERE_OK)
         status = j->making->make ? j->making->make(j->out.c, j->m, j->making, &clip)
-                                 : lumiere_task_run(j->out.c, j->m, &j->making->o, &clip);
+                                 : lumiere_request_run(j->r, j->m, &clip);
     progress_end(j->out.progress);
     if (status == LUMIERE_OK) status = output_write(&j->out, clip, output, recipe, started);
     if (status == LUMIERE_OK) base_clip_remove(&j->out.base);
@@ -157,7 +148,20 @@ static int report_base(const job *j, lumiere_status status, const char *output) 
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (words[i]) append_word(line, sizeof line, words[i]);
     return complain(exit_code(status), "%s; the clip before its enlargement is in %s; this goes on from it: %s",
-                    lumiere_error_message(j->out.c), j->out.base.file, line);
+                    message(j), j->out.base.file, line);
+}
+
+static int set_clip_number(making *m, int clip) {
+    char text[20];
+    snprintf(text, sizeof text, "%d", clip);
+    return making_set(m, "--clip", text);
+}
+
+// Whether the last clip of a batch can have its number.
+static int check_numbers(making *m) {
+    int first = (int)strtol(lumiere_request_get(m->r, "clip"), NULL, 10), batch = m->settings->batch;
+    int code = batch > 1 ? set_clip_number(m, first + batch - 1) : GO_ON;
+    return code == GO_ON && batch > 1 ? set_clip_number(m, first) : code;
 }
 
 static int make_numbered(job *j, int clip) {
@@ -165,13 +169,13 @@ static int make_numbered(job *j, int clip) {
     char *name = output_name(j->s, clip);
     base_clip *base = &j->out.base;
     *base = (base_clip){.file = name ? base_clip_name(name) : NULL};
-    int code = 0;
-    if (base->file) {
-        j->making->o.generate.clip = (uint32_t)clip;
+    int code = base->file ? set_clip_number(j->making, clip) : complain(4, "no memory");
+    if (code == GO_ON) {
         lumiere_status status = make_clip(j, name);
-        if (status != LUMIERE_OK) code = base->kept ? report_base(j, status, name) : report_failure(j->out.c, status);
-    } else
-        code = complain(4, "no memory");
+        code = status == LUMIERE_OK ? 0
+               : base->kept         ? report_base(j, status, name)
+                                    : complain(exit_code(status), "%s", message(j));
+    }
     free(base->file);
     free(name);
     return code;
@@ -179,84 +183,57 @@ static int make_numbered(job *j, int clip) {
 
 static int make_clips(job *j) {
     lumiere_estimate e;
-    lumiere_status status = lumiere_task_estimate(j->out.c, j->m, &j->making->o, &e);
-    if (status != LUMIERE_OK) return report_failure(j->out.c, status);
-    int code = check_files(j, &e);
+    lumiere_status status = lumiere_request_estimate(j->r, j->m, &e);
+    if (status != LUMIERE_OK) return report_request(j->r, status);
+    int code = check_files(j, &e), first = (int)number(j, "clip");
     if (code) return code;
     double clips = (double)j->s->batch * (j->making->clips ? j->making->clips : 1);
-    output_announce(&j->out, j->m, &e, "of", j->s->seed, e.seconds * clips);
-    for (int i = 0; i < j->s->batch && !code; i++) code = make_numbered(j, j->s->clip + i);
+    output_announce(&j->out, j->m, &e, "of", e.seconds * clips);
+    for (int i = 0; i < j->s->batch && !code; i++) code = make_numbered(j, first + i);
     return code;
 }
 
-static void fill_options(job *j) {
-    const making_settings *s = j->s;
-    j->making->o.generate = (lumiere_generate_options){
-        .prompt = s->prompt,
-        .negative_prompt = s->negative,
-        .seed = (uint64_t)s->seed,
-        .clip = (uint32_t)s->clip,
-        .frames = s->frames,
-        .width = s->width,
-        .height = s->height,
-        .fps = s->fps,
-        .steps = s->steps,
-        .cfg_scale = s->cfg_scale,
-        .cfg_scale_set = s->cfg_given,
-        .sampler = s->sampler && !strcmp(s->sampler, "ddim") ? LUMIERE_DDIM : LUMIERE_DPMPP_2M,
-        .sampler_set = s->sampler != NULL,
-        .dynamic_threshold = s->dynamic_threshold,
-        .preview_every = s->out.preview ? s->out.preview_every : 0,
-        .progress = output_step,
-        .base = keeps_base(j) ? output_keep_base : NULL,
-        .user = &j->out,
-        .overlap = s->overlap,
-        .overlap_set = s->overlap_given,
-        .enlarge = s->no_upscale ? LUMIERE_ENLARGE_NOT
-                   : s->upscale  ? LUMIERE_ENLARGE
-                                 : LUMIERE_ENLARGE_DEFAULT,
-        .loop = s->loop,
-        .refine = s->refine,
-        .refine_set = s->refine_given,
-    };
+int making_parse(const command *c, int argc, char **argv, void *settings, const char **arguments, making *m) {
+    lumiere_status status = lumiere_request_create(c->name, &m->r);
+    if (status != LUMIERE_OK) return report_request(m->r, status);
+    return options_parse_request(c, argc, argv, settings, arguments, m->r);
 }
 
-static void choose_seed(making_settings *s) {
-    if (s->seed_given && s->seed >= 0) return;
-    uint32_t random = 0;
-    if (getrandom(&random, sizeof random, 0) != sizeof random) random = (uint32_t)time(NULL);
-    s->seed = random;
+int making_set(making *m, const char *option, const char *text) {
+    lumiere_status status = lumiere_request_set(m->r, option, text);
+    return status == LUMIERE_OK ? GO_ON : report_request(m->r, status);
+}
+
+// With the model in memory.
+static int make_with(job *j, const char *folder) {
+    making *m = j->making;
+    lumiere_status status = lumiere_model_open(j->out.c, folder, &j->m);
+    if (status != LUMIERE_OK) return report_failure(j->out.c, status);
+    int code = m->read_inputs ? m->read_inputs(j->m, m) : GO_ON;
+    return code == GO_ON ? make_clips(j) : code;
 }
 
 int making_run(making *m) {
     making_settings *s = m->settings;
     char path[PATH_MAX];
-    const char *model = find_model(s->model, path, sizeof path);
-    int code = 0;
-    if (s->upscale && s->no_upscale) return complain(2, "--upscale and --no-upscale; give one");
-    if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
-    lumiere_style styles[LUMIERE_MOST_STYLES];
-    code = making_styles(s, -1, styles);
+    int code = output_choose_previews(&s->out, m->r, "5");
     if (code != GO_ON) return code;
-    job j = {.making = m, .s = s};
-    j.out = (output_job){.s = &s->out, .unit = "step", .progress = progress_choose(s->out.progress, s->out.quiet)};
+    lumiere_status status = lumiere_request_resolve(m->r, NULL);
+    if (status != LUMIERE_OK) return report_request(m->r, status);
+    if ((code = check_numbers(m)) != GO_ON) return code;
+    const char *model = find_model(s->model, path, sizeof path);
+    if (!model) return complain(3, "no model found; name a folder with --model or in LUMIERE_MODEL");
+    job j = {.making = m, .s = s, .r = m->r};
+    j.out = (output_job){
+        .s = &s->out, .r = m->r, .unit = "step", .progress = progress_choose(s->out.progress, s->out.quiet)};
     s->out.machine.quiet = s->out.quiet;
     j.out.c = open_context(&s->out.machine, &code);
     if (!j.out.c) return code;
-    choose_seed(s);
-    fill_options(&j);
+    lumiere_request_on_progress(m->r, output_step, &j.out);
+    if (keeps_base(&j)) lumiere_request_on_base(m->r, output_keep_base, &j.out);
     watch_interrupts();
-    code = check_files(&j, &(lumiere_estimate){.frames = s->frames, .fps = s->fps});
-    if (code == 0) {
-        lumiere_status status = lumiere_model_open(j.out.c, model, &j.m);
-        code = status == LUMIERE_OK ? GO_ON : report_failure(j.out.c, status);
-    }
-    if (code == GO_ON && s->style.count) {
-        lumiere_status status = lumiere_model_set_styles(j.out.c, j.m, styles, s->style.count);
-        if (status != LUMIERE_OK) code = report_failure(j.out.c, status);
-    }
-    if (code == GO_ON && m->read_inputs) code = m->read_inputs(j.out.c, j.m, m);
-    if (code == GO_ON) code = make_clips(&j);
+    code = check_files(&j, &(lumiere_estimate){.frames = (int)number(&j, "frames"), .fps = number(&j, "fps")});
+    if (code == 0) code = make_with(&j, model);
     lumiere_model_free(&j.m);
     lumiere_context_free(&j.out.c);
     return code;

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_OPTIONS = 48, LONG_ONLY = 256, HELP = 1000 };
+enum { MAX_OPTIONS = 96, LONG_ONLY = 256, HELP = 1000 };
 
 static int smallest(int a, int b, int c) {
     return a < b ? (a < c ? a : c) : (b < c ? b : c);
@@ -48,14 +48,34 @@ const char *nearest_word(const char *word, const char *const *candidates) {
     return best;
 }
 
-// All rows of a table, those of shared tables too; at most MAX_OPTIONS.
-static int collect_rows(const option_row *table, option_row *out, int n) {
+static const lumiere_setting *setting_of(const option_row *o) {
+    return o->kind == OPTION_SETTING ? (const lumiere_setting *)(const void *)o->argument : NULL;
+}
+
+// Settings of the command's task from number *next on, up to the one of a key.
+static int collect_settings(const char *task, const char *until, int *next, option_row *out, int n) {
+    const lumiere_setting *s;
+    for (; n < MAX_OPTIONS && (s = lumiere_setting_at(task, *next)) && (!until || strcmp(s->key, until)); ++*next)
+        out[n++] = (option_row){
+            .name = s->option, .letter = s->letter, .kind = OPTION_SETTING, .argument = (const char *)(const void *)s};
+    return n;
+}
+
+// All rows of a table, those of shared tables and of the task's settings too; at most MAX_OPTIONS.
+static int collect_table(const char *task, const option_row *table, int *next, option_row *out, int n) {
     for (; table->name && n < MAX_OPTIONS; table++)
         if (table->kind == OPTION_ROWS)
-            n = collect_rows((const option_row *)(const void *)table->argument, out, n);
+            n = collect_table(task, (const option_row *)(const void *)table->argument, next, out, n);
+        else if (table->kind == OPTION_UNTIL)
+            n = collect_settings(task, table->argument, next, out, n);
         else
             out[n++] = *table;
     return n;
+}
+
+static int collect_rows(const command *c, option_row *out) {
+    int next = 0;
+    return collect_table(c->name, c->options, &next, out, 0);
 }
 
 static int unknown_option(const command *c, const option_row *rows, int n, const char *word) {
@@ -113,7 +133,20 @@ static int add_to_list(const option_row *o, const char *text, text_list *list) {
     return GO_ON;
 }
 
-static int set_value(const option_row *o, const char *text, char *settings) {
+static bool takes_value(const option_row *o) {
+    const lumiere_setting *s = setting_of(o);
+    return s ? s->kind != LUMIERE_FLAG : o->kind != OPTION_FLAG;
+}
+
+static int set_setting(const option_row *o, const char *text, lumiere_request *r) {
+    char name[80];
+    snprintf(name, sizeof name, "--%s", o->name);
+    lumiere_status status = lumiere_request_set(r, name, text ? text : "true");
+    return status == LUMIERE_OK ? GO_ON : report_request(r, status);
+}
+
+static int set_value(const option_row *o, const char *text, char *settings, lumiere_request *r) {
+    if (o->kind == OPTION_SETTING) return set_setting(o, text, r);
     void *to = settings + o->offset;
     if (o->given) *(bool *)(settings + o->given) = true;
     switch (o->kind) {
@@ -133,6 +166,8 @@ static int set_value(const option_row *o, const char *text, char *settings) {
         break;
     case OPTION_TEXT:
     case OPTION_ROWS:
+    case OPTION_UNTIL:
+    case OPTION_SETTING:
         break;
     }
     *(const char **)to = text;
@@ -145,7 +180,7 @@ static void fill_getopt(const option_row *rows, int n, struct option *longs, cha
     longs[n] = (struct option){"help", no_argument, NULL, 'h'};
     longs[n + 1] = (struct option){0};
     for (int i = 0; i < n; i++) {
-        bool takes = rows[i].kind != OPTION_FLAG;
+        bool takes = takes_value(&rows[i]);
         longs[i] = (struct option){rows[i].name, takes ? required_argument : no_argument, NULL,
                                    rows[i].letter ? rows[i].letter : LONG_ONLY + i};
         if (!rows[i].letter) continue;
@@ -157,7 +192,7 @@ static void fill_getopt(const option_row *rows, int n, struct option *longs, cha
 
 bool option_find(const command *c, const char *name, option_row *out) {
     option_row rows[MAX_OPTIONS];
-    int n = collect_rows(c->options, rows, 0);
+    int n = collect_rows(c, rows);
     for (int i = 0; i < n; i++)
         if (!strcmp(rows[i].name, name)) {
             *out = rows[i];
@@ -180,10 +215,15 @@ static int take_arguments(const command *c, int argc, char **argv, const char **
 }
 
 int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments) {
+    return options_parse_request(c, argc, argv, settings, arguments, NULL);
+}
+
+int options_parse_request(const command *c, int argc, char **argv, void *settings, const char **arguments,
+                          lumiere_request *r) {
     struct option longs[MAX_OPTIONS + 2];
     char shorts[2 * MAX_OPTIONS + 4];
     option_row rows[MAX_OPTIONS];
-    int n = collect_rows(c->options, rows, 0);
+    int n = collect_rows(c, rows);
     fill_getopt(rows, n, longs, shorts);
     opterr = 0;
     optind = 1;
@@ -200,21 +240,43 @@ int options_parse(const command *c, int argc, char **argv, void *settings, const
             return unknown_option(c, rows, n, optopt > 0 && optopt < 128 && strncmp(word, "--", 2) ? letter : word);
         }
         if (code == ':') return complain(2, "%s: %s needs a value; see lumiere help %s", c->name, word, c->name);
-        int status = set_value(&rows[row_of(rows, n, code)], optarg, settings);
+        int status = set_value(&rows[row_of(rows, n, code)], optarg, settings, r);
         if (status != GO_ON) return status;
     }
     return take_arguments(c, argc - optind, argv + optind, arguments);
 }
 
-static void print_row(const option_row *o) {
-    char left[80], letter[4] = "   ";
-    if (o->letter) snprintf(letter, sizeof letter, "-%c,", o->letter);
-    snprintf(left, sizeof left, "%s --%s%s%s", letter, o->name, o->kind == OPTION_FLAG ? "" : " ",
-             o->kind == OPTION_FLAG ? "" : o->argument);
+static void print_left(const char *name, char letter, const char *value, const char *help) {
+    char left[200], start[4] = "   ";
+    if (letter) snprintf(start, sizeof start, "-%c,", letter);
+    snprintf(left, sizeof left, "%s --%s%s%s", start, name, *value ? " " : "", value);
     if (strlen(left) > 32)
-        printf("  %s\n  %-32s  %s\n", left, "", o->help);
+        printf("  %s\n  %-32s  %s\n", left, "", help);
     else
-        printf("  %-32s  %s\n", left, o->help);
+        printf("  %-32s  %s\n", left, help);
+}
+
+void setting_value(const lumiere_setting *s, char *out, size_t size) {
+    size_t n = (size_t)snprintf(out, size, "%s", s->placeholder ? s->placeholder : "");
+    for (int i = 0; i < s->choice_count && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%s", i ? "|" : "", s->choices[i]);
+}
+
+const char *setting_default(const lumiere_setting *s) {
+    return s->preset_words ? s->preset_words : s->source == LUMIERE_FROM_MODEL ? "the model's" : s->preset;
+}
+
+static void print_row(const option_row *o) {
+    const lumiere_setting *s = setting_of(o);
+    char value[80], help[400];
+    if (!s) {
+        print_left(o->name, o->letter, o->kind == OPTION_FLAG ? "" : o->argument, o->help);
+        return;
+    }
+    const char *preset = setting_default(s);
+    setting_value(s, value, sizeof value);
+    snprintf(help, sizeof help, preset && *preset ? "%s (default: %s)" : "%s", s->help, preset);
+    print_left(s->option, s->letter, value, help);
 }
 
 void options_help(const command *c) {
@@ -222,7 +284,7 @@ void options_help(const command *c) {
     if (*c->details) printf("\n%s\n", c->details);
     printf("\n");
     option_row rows[MAX_OPTIONS];
-    int n = collect_rows(c->options, rows, 0);
+    int n = collect_rows(c, rows);
     for (int i = 0; i < n; i++) print_row(&rows[i]);
     print_row(&(option_row){"help", 'h', OPTION_FLAG, 0, "", "this text", 0, 0, 0});
 }

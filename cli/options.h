@@ -2,19 +2,23 @@
 #pragma once
 #include "say.h"
 
+#include "lumiere/lumiere.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef enum option_kind {
-    OPTION_FLAG,   // bool
-    OPTION_TEXT,   // const char *
-    OPTION_LIST,   // text_list; may be given several times
-    OPTION_INT,    // int within [least, most]
-    OPTION_SEED,   // int64_t; negative: pick one
-    OPTION_NUMBER, // double within [least, most]
-    OPTION_CHOICE, // const char *, one of those in argument, separated by '|'
-    OPTION_ROWS,   // no option itself: argument is a table of rows that commands share, see OPTION_SHARED
+    OPTION_FLAG,    // bool
+    OPTION_TEXT,    // const char *
+    OPTION_LIST,    // text_list; may be given several times
+    OPTION_INT,     // int within [least, most]
+    OPTION_SEED,    // int64_t; negative: pick one
+    OPTION_NUMBER,  // double within [least, most]
+    OPTION_CHOICE,  // const char *, one of those in argument, separated by '|'
+    OPTION_ROWS,    // no option itself: argument is a table of rows that commands share, see OPTION_SHARED
+    OPTION_UNTIL,   // no option itself: settings of the command's task stand here, see OPTION_SETTINGS
+    OPTION_SETTING, // argument is a lumiere_setting, which goes to the command's request
 } option_kind;
 
 typedef struct option_row {
@@ -67,13 +71,24 @@ typedef struct machine_settings {
 #define OPTION_SHARED(table)                                                                                           \
     { .name = "", .kind = OPTION_ROWS, .argument = (const char *)(table) }
 
+// The settings of the task that the command is called after, in the library's order: those that no row before this one
+// listed, up to the one of that key (NULL: all).
+#define OPTION_SETTINGS(until)                                                                                         \
+    { .name = "", .kind = OPTION_UNTIL, .argument = (until) }
+
 enum { GO_ON = -1 };
 // Fills settings. arguments: room for c->most_arguments texts, NULL where none was given. Returns GO_ON, or the exit
 // code when the command ends here: help was asked for, or something was wrong and has been said.
 int options_parse(const command *c, int argc, char **argv, void *settings, const char **arguments);
+// The same for a command with settings of a task, which r gets.
+int options_parse_request(const command *c, int argc, char **argv, void *settings, const char **arguments,
+                          lumiere_request *r);
 void options_help(const command *c);
 bool option_find(const command *c, const char *name, option_row *out); // by its long name
 bool option_is_choice(const option_row *o, const char *value);
+
+void setting_value(const lumiere_setting *s, char *out, size_t size); // as help shows it: "N", "ddim|...", ""
+const char *setting_default(const lumiere_setting *s);                // in words; NULL: none
 
 // The candidate nearest to word, when it is near enough to be meant; else NULL. Candidates end with NULL.
 const char *nearest_word(const char *word, const char *const *candidates);

@@ -12,19 +12,28 @@ const option_row output_file_rows[] = {
 };
 
 const option_row output_rows[] = {
+    OPTION_SETTINGS("preview_every"),
     OPTION_THREADS,
     OPTION_PRECISION,
     OPTION_DEVICE,
     {"preview", 0, OPTION_TEXT, AT(preview), "FILE", "write the clip as predicted so far to FILE, again and again", 0,
      0, 0},
-    {"preview-every", 0, OPTION_INT, AT(preview_every), "N", "steps between previews (default: 5; upscale: 2)", 1, 1000,
-     0},
+    OPTION_SETTINGS(NULL),
     {"progress", 0, OPTION_CHOICE, AT(progress), PROGRESS_CHOICES, "on stderr; auto: a bar on a terminal (default)", 0,
      0, 0},
     {"json", 0, OPTION_FLAG, AT(json), NULL, "print a line of JSON for every clip on stdout", 0, 0, 0},
     {"quiet", 'q', OPTION_FLAG, AT(quiet), NULL, "no messages but errors", 0, 0, 0},
     {.name = NULL},
 };
+
+int output_choose_previews(const output_settings *s, lumiere_request *r, const char *usual) {
+    lumiere_status status = LUMIERE_OK;
+    if (!s->preview)
+        status = lumiere_request_unset(r, "preview_every");
+    else if (!lumiere_request_has(r, "preview_every"))
+        status = lumiere_request_set(r, "preview_every", usual);
+    return status == LUMIERE_OK ? GO_ON : report_request(r, status);
+}
 
 bool output_step(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
     output_job *j = user;
@@ -43,15 +52,16 @@ bool output_keep_base(void *user, const lumiere_clip *clip) {
 }
 
 void output_announce(const output_job *j, const lumiere_model *m, const lumiere_estimate *e, const char *way,
-                     int64_t seed, double seconds) {
+                     double seconds) {
     char time[40];
     if (*e->lost_words) complain(0, "only the beginning of the prompt counts; this is lost: %s", e->lost_words);
     if (j->s->quiet) return;
     print_duration(time, sizeof time, seconds);
     if (*e->fit) say(stderr, "input: %s", e->fit);
-    say(stderr, "%s: %d frame%s %s %dx%d, %d step%s, seed %lld; about %s and %.0f MB (%s, %s)", lumiere_model_name(m),
+    say(stderr, "%s: %d frame%s %s %dx%d, %d step%s, seed %s; about %s and %.0f MB (%s, %s)", lumiere_model_name(m),
         e->frames, e->frames == 1 ? "" : "s", way, e->width, e->height, e->steps, e->steps == 1 ? "" : "s",
-        (long long)seed, time, (double)e->bytes / 1e6, lumiere_precision(j->c), lumiere_device_summary(j->c));
+        lumiere_request_get(j->r, "seed"), time, (double)e->bytes / 1e6, lumiere_precision(j->c),
+        lumiere_device_summary(j->c));
 }
 
 double output_clock(void) {

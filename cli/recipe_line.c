@@ -3,53 +3,53 @@
 #include "commands.h"
 
 #include <jansson.h>
-#include <math.h>
+#include <stdbool.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-// Recipe member and option, in the order they are printed.
+// The order in which settings were printed at first; others follow in the order of help.
+static const char *const first_settings[] = {"input",
+                                             "input_hash",
+                                             "mask",
+                                             "mask_hash",
+                                             "box",
+                                             "pad",
+                                             "feather",
+                                             "strength",
+                                             "fit",
+                                             "background",
+                                             "no_composite",
+                                             "prompt",
+                                             "negative_prompt",
+                                             "seed",
+                                             "clip",
+                                             "frames",
+                                             "width",
+                                             "height",
+                                             "fps",
+                                             "loop",
+                                             "upscale",
+                                             "no_upscale",
+                                             "refine",
+                                             "steps",
+                                             "cfg_scale",
+                                             "sampler",
+                                             "dynamic_threshold",
+                                             "noise_level",
+                                             "window",
+                                             "overlap",
+                                             "tile",
+                                             "tile_overlap"};
+enum { FIRST = sizeof first_settings / sizeof *first_settings };
+
+// Members of recipes that are options of the command's own.
 static const struct {
     const char *member, *option;
-    int numbers; // the member is a list of numbers, at most so many
-} members[] = {
-    {"input", "input", 0},
-    {"input_hash", "input-hash", 0},
-    {"mask", "mask", 0},
-    {"mask_hash", "mask-hash", 0},
-    {"box", "box", 4},
-    {"pad", "pad", 4},
-    {"feather", "feather", 0},
-    {"strength", "strength", 0},
-    {"fit", "fit", 0},
-    {"background", "background", 0},
-    {"no_composite", "no-composite", 0},
-    {"prompt", "prompt", 0},
-    {"negative_prompt", "negative-prompt", 0},
-    {"seed", "seed", 0},
-    {"clip", "clip", 0},
-    {"frames", "video-frames", 0},
-    {"width", "width", 0},
-    {"height", "height", 0},
-    {"fps", "fps", 0},
-    {"loop", "loop", 0},
-    {"upscale", "upscale", 0},
-    {"no_upscale", "no-upscale", 0},
-    {"refine", "refine", 0},
-    {"steps", "steps", 0},
-    {"cfg_scale", "cfg-scale", 0},
-    {"sampler", "sampler", 0},
-    {"dynamic_threshold", "dynamic-threshold", 0},
-    {"noise_level", "noise-level", 0},
-    {"window", "window", 0},
-    {"overlap", "overlap", 0},
-    {"tile", "tile", 0},
-    {"tile_overlap", "tile-overlap", 0},
-    {"precision", "precision", 0},
-    {"model_folder", "model", 0},
-    {"style_strip", "style-strip", 32},
-};
-enum { MEMBERS = sizeof members / sizeof *members };
+    bool numbers; // a list of them
+} own_members[] = {
+    {"precision", "precision", false}, {"model_folder", "model", false}, {"style_strip", "style-strip", true}};
+enum { OWN = sizeof own_members / sizeof *own_members };
 
 // The line as it grows.
 typedef struct line {
@@ -128,95 +128,116 @@ static int add_text(line *l, const char *member, const char *text) {
     return GO_ON;
 }
 
-static int add_numbers(line *l, const char *member, int most, const json_t *value) {
+static int add_numbers(line *l, const char *member, const json_t *value) {
     size_t n = json_array_size(value);
-    bool four = most == 4, ok = four ? n == 4 : n > 0 && n <= (size_t)most;
-    for (size_t i = 0; i < n && ok; i++) {
-        const json_t *item = json_array_get(value, i);
-        ok = four ? json_is_integer(item) : json_is_number(item);
-    }
-    if (!ok) return refuse(l, member, four ? "a list of four whole numbers" : "a list of numbers, at most 32");
+    bool ok = n > 0 && n <= 32;
+    for (size_t i = 0; i < n && ok; i++) ok = json_is_number(json_array_get(value, i));
+    if (!ok) return refuse(l, member, "a list of numbers, at most 32");
     for (size_t i = 0; i < n; i++) add(l, "%s%.15g", i ? "," : "", json_number_value(json_array_get(value, i)));
     return GO_ON;
 }
 
-static int add_number(line *l, const char *member, const option_row *o, const json_t *value) {
-    char wanted[100];
-    double v = json_number_value(value), least = o->kind == OPTION_SEED ? 0 : o->least;
-    double most = o->kind == OPTION_SEED ? INFINITY : o->kind == OPTION_LIST ? 1 : o->most;
-    bool whole = o->kind == OPTION_INT || o->kind == OPTION_SEED;
-    if (!json_is_number(value) || (whole && !json_is_integer(value)) || !(v >= least && v <= most)) {
-        snprintf(wanted, sizeof wanted, isfinite(most) ? "a %snumber from %.10g to %.10g" : "a %snumber of at least %g",
-                 whole ? "whole " : "", least, most);
-        return refuse(l, member, wanted);
-    }
-    if (json_is_integer(value))
-        add(l, "%lld", (long long)json_integer_value(value));
-    else
-        add(l, "%.15g", v);
-    return GO_ON;
-}
-
-// --option, --option=VALUE, or for a list --option=A,B,C.
-static int add_option(line *l, const char *member, const char *option, int numbers, const json_t *value) {
+// An option of the command's own: a text, one of several, or numbers.
+static int add_own(line *l, const char *member, const char *option, bool numbers, const json_t *value) {
     option_row o;
     if (!option_find(l->command, option, &o))
         return complain(5, "%s: its recipe is damaged: it has \"%s\", and %s takes no --%s", l->path, member,
                         l->command->name, option);
-    if (o.kind == OPTION_FLAG) {
-        if (!json_is_boolean(value)) return refuse(l, member, "true or false");
-        if (json_is_true(value)) add(l, " --%s", option);
-        return GO_ON;
-    }
     add(l, " --%s=", option);
-    if (numbers) return add_numbers(l, member, numbers, value);
-    bool number = o.kind == OPTION_INT || o.kind == OPTION_SEED || o.kind == OPTION_NUMBER;
-    if (number || (o.kind == OPTION_LIST && json_is_number(value))) return add_number(l, member, &o, value);
+    if (numbers) return add_numbers(l, member, value);
     const char *text = json_string_value(value);
     if (!text) return refuse(l, member, "a text");
     if (o.kind == OPTION_CHOICE && !option_is_choice(&o, text)) return refuse(l, member, o.argument);
     return add_text(l, member, text);
 }
 
-// Each style, with its alpha and the hash of its file.
-static int add_styles(line *l, const json_t *styles) {
-    static const char *const names[][2] = {{"style", "style"}, {"alpha", "style-alpha"}, {"hash", "style-hash"}};
-    if (styles && !json_is_array(styles)) return refuse(l, "styles", "a list");
-    for (size_t i = 0; i < json_array_size(styles); i++) {
-        for (int k = 0; k < 3; k++) {
-            const json_t *value = json_object_get(json_array_get(styles, i), names[k][0]);
-            if (!value || (k == 1 ? !json_is_number(value) : !json_is_string(value)))
-                return refuse(l, "styles", "a list of styles, each with a name, alpha and hash");
-            int code = add_option(l, names[k][0], names[k][1], 0, value);
-            if (code != GO_ON) return code;
-        }
+// --option, or --option=VALUE; what is a number needs no quotes.
+static int add_setting(line *l, lumiere_request *r, const lumiere_setting *s) {
+    if (s->list || !lumiere_request_has(r, s->key)) return GO_ON;
+    const char *text = lumiere_request_get(r, s->key);
+    if (!text) return complain(4, "no memory for a command line");
+    if (s->kind == LUMIERE_FLAG) {
+        if (!strcmp(text, "true")) add(l, " --%s", s->option);
+        return GO_ON;
     }
+    add(l, " --%s=", s->option);
+    bool words =
+        s->kind == LUMIERE_TEXT || s->kind == LUMIERE_CLIP || s->kind == LUMIERE_CHOICE || s->kind == LUMIERE_COLOUR;
+    if (words) return add_text(l, s->key, text);
+    add(l, "%s", text);
     return GO_ON;
 }
 
-// The command that made the clip; only those that make clips have a seed.
-static const command *maker(const json_t *task) {
-    option_row ignored;
-    const char *name = task ? json_string_value(task) : "generate";
-    const command *c = name ? find_command(name) : NULL;
-    return c && option_find(c, "seed", &ignored) ? c : NULL;
+static bool is_first(const char *key) {
+    for (int i = 0; i < FIRST; i++)
+        if (!strcmp(first_settings[i], key)) return true;
+    return false;
 }
 
-static int fill(line *l, const json_t *recipe) {
-    add(l, "lumiere %s", l->command->name);
+static int add_settings(line *l, lumiere_request *r) {
     int code = GO_ON;
-    for (int i = 0; i < MEMBERS && code == GO_ON; i++) {
-        const json_t *value = json_object_get(recipe, members[i].member);
-        if (value) code = add_option(l, members[i].member, members[i].option, members[i].numbers, value);
+    for (int i = 0; i < FIRST && code == GO_ON; i++) {
+        const lumiere_setting *s = lumiere_setting_find(l->command->name, first_settings[i]);
+        if (s) code = add_setting(l, r, s);
+    }
+    const lumiere_setting *s;
+    for (int i = 0; code == GO_ON && (s = lumiere_setting_at(l->command->name, i)); i++)
+        if (!is_first(s->key)) code = add_setting(l, r, s);
+    return code;
+}
+
+// Each style, with its alpha and the hash of its file; the request has found them right.
+static int add_styles(line *l, const json_t *styles) {
+    int code = GO_ON;
+    for (size_t i = 0; i < json_array_size(styles) && code == GO_ON; i++) {
+        const json_t *style = json_array_get(styles, i), *alpha = json_object_get(style, "alpha");
+        add(l, " --style=");
+        code = add_text(l, "style", json_string_value(json_object_get(style, "style")));
+        add(l, json_is_integer(alpha) ? " --style-alpha=%.0f --style-hash=" : " --style-alpha=%.15g --style-hash=",
+            json_number_value(alpha));
+        if (code == GO_ON) code = add_text(l, "hash", json_string_value(json_object_get(style, "hash")));
+    }
+    return code;
+}
+
+static int fill(line *l, const json_t *recipe, lumiere_request *r) {
+    add(l, "lumiere %s", l->command->name);
+    int code = add_settings(l, r);
+    for (int i = 0; i < OWN && code == GO_ON; i++) {
+        const json_t *value = json_object_get(recipe, own_members[i].member);
+        if (value) code = add_own(l, own_members[i].member, own_members[i].option, own_members[i].numbers, value);
     }
     return code == GO_ON ? add_styles(l, json_object_get(recipe, "styles")) : code;
+}
+
+static int fill_line(line *l, const json_t *recipe) {
+    lumiere_request *r = NULL;
+    char *text = json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    lumiere_status status = text ? lumiere_request_create_from(text, &r) : LUMIERE_MEMORY;
+    int code;
+    if (status == LUMIERE_OK)
+        code = fill(l, recipe, r);
+    else if (status == LUMIERE_USAGE)
+        code = complain(5, "%s: its recipe is damaged: %s", l->path, lumiere_request_error(r));
+    else
+        code = complain(exit_code(status), "%s", lumiere_request_error(r));
+    lumiere_request_free(&r);
+    free(text);
+    return code;
+}
+
+// The command that made the clip: one that is called after a task.
+static const command *maker(const json_t *task) {
+    const char *name = task ? json_string_value(task) : "generate";
+    const command *c = name ? find_command(name) : NULL;
+    return c && lumiere_setting_at(name, 0) ? c : NULL;
 }
 
 int recipe_line_print(const json_t *recipe, const char *path) {
     if (!json_is_object(recipe)) return complain(5, "%s has no recipe; it was not made by lumiere", path);
     line l = {.command = maker(json_object_get(recipe, "task")), .path = path};
     if (!l.command) return complain(5, "%s: its recipe is damaged: \"task\" is no command that makes clips", path);
-    int code = fill(&l, recipe);
+    int code = fill_line(&l, recipe);
     if (code == GO_ON && l.short_of_memory) code = complain(4, "no memory for a command line");
     if (code == GO_ON) puts(l.text), code = 0; // main looks whether it could
     free(l.text);

@@ -4,7 +4,6 @@
 #include <lumiere/lumiere.h>
 
 #include <stdio.h>
-#include <string.h>
 
 static bool show(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
     (void)user;
@@ -12,40 +11,48 @@ static bool show(void *user, int step, int steps, double seconds_left, const lum
     return true; // false would stop
 }
 
-static lumiere_task task_by_name(const char *name) {
-    int t = LUMIERE_EDIT;
-    while (t > LUMIERE_TEXT_TO_VIDEO && strcmp(lumiere_task_name((lumiere_task)t), name)) t--;
-    return (lumiere_task)t;
+// Sets what the task needs beside an input, where it takes it.
+static lumiere_status set_place(lumiere_request *r, const lumiere_clip *input) {
+    char box[80], pad[80];
+    int w = lumiere_clip_width(input), h = lumiere_clip_height(input);
+    snprintf(box, sizeof box, "%d,%d,%d,%d", w / 4, h / 4, (w + 1) / 2, (h + 1) / 2);
+    snprintf(pad, sizeof pad, "%d,%d,%d,%d", w / 4, h / 4, w / 4, h / 4);
+    const char *task = lumiere_request_task(r);
+    if (lumiere_setting_find(task, "box")) return lumiere_request_set(r, "box", box);
+    if (lumiere_setting_find(task, "pad")) return lumiere_request_set(r, "pad", pad);
+    return LUMIERE_OK;
+}
+
+static lumiere_status make(lumiere_request *r, lumiere_model *m, char **argv, lumiere_clip **clip) {
+    lumiere_estimate e;
+    lumiere_status s = lumiere_request_set_json(r, "{\"seed\":1,\"preview_every\":5}");
+    if (s == LUMIERE_OK) s = lumiere_request_set(r, "prompt", argv[3]);
+    if (s == LUMIERE_OK) s = lumiere_request_read_clip(r, m, "input", argv[2]);
+    if (s == LUMIERE_OK) s = set_place(r, lumiere_request_clip(r, "input"));
+    lumiere_request_on_progress(r, show, NULL);
+    if (s == LUMIERE_OK) s = lumiere_request_estimate(r, m, &e);
+    if (s == LUMIERE_OK) fprintf(stderr, "input: %s\nabout %.0f s\n", e.fit, e.seconds);
+    if (s == LUMIERE_OK) s = lumiere_request_run(r, m, clip);
+    return s;
 }
 
 int main(int argc, char **argv) {
     if (argc < 5) return fprintf(stderr, "usage: %s TASK INPUT PROMPT FILE [MODEL]\n", argv[0]), 2;
-    const uint8_t white[3] = {255, 255, 255};
     lumiere_context *c = NULL;
     lumiere_model *m = NULL;
-    lumiere_clip *input = NULL, *clip = NULL;
-    lumiere_estimate e;
-    lumiere_task_options o = {.task = task_by_name(argv[1])};
-    o.generate = (lumiere_generate_options){.prompt = argv[3], .seed = 1, .preview_every = 5, .progress = show};
+    lumiere_request *r = NULL;
+    lumiere_clip *clip = NULL;
 
     lumiere_status s = lumiere_context_create(NULL, &c);
     if (s == LUMIERE_OK) s = lumiere_model_open(c, argc > 5 ? argv[5] : "models/emoji", &m);
-    if (s == LUMIERE_OK) s = lumiere_clip_read_over(c, argv[2], white, 10, &input);
-    if (s == LUMIERE_OK) {
-        int width = lumiere_clip_width(input), height = lumiere_clip_height(input);
-        lumiere_box middle = {width / 4, height / 4, width / 2, height / 2};
-        o.input = input;
-        if (o.task == LUMIERE_INPAINT || o.task == LUMIERE_CINEMAGRAPH) o.box = &middle;
-        if (o.task == LUMIERE_OUTPAINT) o.pad = (lumiere_sides){width / 4, height / 4, width / 4, height / 4};
-        s = lumiere_task_estimate(c, m, &o, &e);
-        if (s == LUMIERE_OK) fprintf(stderr, "input: %s\nabout %.0f s\n", e.fit, e.seconds);
-        if (s == LUMIERE_OK) s = lumiere_task_run(c, m, &o, &clip);
-    }
+    if (s == LUMIERE_OK) s = lumiere_request_create(argv[1], &r);
+    if (s == LUMIERE_OK) s = make(r, m, argv, &clip);
+    if (r) fprintf(stderr, "\n%s", lumiere_request_error(r));
     if (s == LUMIERE_OK) s = lumiere_clip_write(c, clip, argv[4], NULL);
-    fprintf(stderr, "\n%s", s == LUMIERE_OK ? "" : lumiere_error_message(c));
+    fprintf(stderr, "%s", lumiere_error_message(c));
 
     lumiere_clip_free(&clip);
-    lumiere_clip_free(&input);
+    lumiere_request_free(&r);
     lumiere_model_free(&m);
     lumiere_context_free(&c);
     return -s;

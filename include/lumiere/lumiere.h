@@ -1,19 +1,21 @@
 // Lumiere: text to video by space-time diffusion. The whole public interface (C11, callable from C++).
 //
 // Functions that can fail return a lumiere_status; lumiere_error_message gives the reason in one line, in English, with
-// what would be right. Status and message belong to the context that the call was given, wherever its model was opened.
+// what would be right. Status and message belong to the context that the call was given, or the request
+// (lumiere_request_error).
 //
 // Lifetimes. Nothing must outlive anything: handles are freed in any order, on any thread, but not while a call uses
-// them. A model keeps the device of the context it was opened in, so that this context may be freed first; a clip, a
-// string and measures depend on nothing. What a call is given (options, texts, clips, other handles) is only read until
-// it returns. What a function returns to be read (a name, a hash, pixels, a summary) lives as long as its handle.
+// them. A model keeps the device of the context it was opened in, so that this context may be freed first; a request
+// keeps the clips it is given; a clip, a string and measures depend on nothing. What else a call is given (options,
+// texts, other handles) is only read until it returns. What a function returns to be read (a name, a hash, pixels, a
+// summary) lives as long as its handle.
 //
 // Threads. A context has a device: a pool of so many threads as it was created with, the caller's own among them, which
 // sleep between calls and end when the context and all models opened in it are freed. Any thread may call, but calls
-// must not run at the same time that are given the same context, or models that were opened in the same context. All
-// others may: contexts share nothing, and each computes with all of its own threads. Any number of calls may read a
-// clip at the same time. Functions that return no status and free nothing only read their handle and may be called at
-// any time, but for lumiere_error_message.
+// must not run at the same time that are given the same context or request, or models that were opened in the same
+// context. All others may: contexts share nothing, and each computes with all of its own threads. Any number of calls
+// may read a clip at the same time. Functions that return no status and free nothing only read their handle and may be
+// called at any time, but for lumiere_error_message.
 #ifndef LUMIERE_H
 #define LUMIERE_H
 
@@ -46,7 +48,10 @@ typedef struct lumiere_context lumiere_context; // device with its threads, sett
 typedef struct lumiere_model lumiere_model;     // weights in memory
 typedef struct lumiere_clip lumiere_clip;       // frames
 
-LUMIERE_API const char *lumiere_version(void); // "0.1.0"
+// Of this header: 1000000 x major + 1000 x minor + patch. lumiere_version_number is that of the library which runs.
+#define LUMIERE_VERSION_NUMBER 2000
+LUMIERE_API int lumiere_version_number(void);
+LUMIERE_API const char *lumiere_version(void); // "0.2.0"
 
 typedef struct lumiere_context_options {
     const char *device;    // "cpu" (default when NULL), "reference"
@@ -65,8 +70,7 @@ lumiere_device_summary(const lumiere_context *c); // one line: processor, instru
 LUMIERE_API const char *
 lumiere_precision(const lumiere_context *c); // what "auto" chose, and whether bf16 is only storage
 
-// *out computes on c's device and in c's precision from now on. Calls may pass it with another context; that one should
-// have the same precision, which recipes name.
+// *out computes on c's device and in c's precision from now on.
 LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out);
 // The same without its weights, which are read when something is first made: requests are checked, resolved and
 // estimated in some milliseconds, without seconds (NaN) while c has not measured the machine.
@@ -78,23 +82,7 @@ LUMIERE_API const char *lumiere_model_hash(const lumiere_model *m);
 // A number of the model's defaults: "frames", "fps", "width", "height", "steps", "cfg_scale", "refine"; 0 for other
 // keys.
 LUMIERE_API double lumiere_model_default(const lumiere_model *m, const char *key);
-
-// Drawing styles, docs/style.md: fine-tuned image layers W_i, of which so much is mixed into the model's own W that
-// they become W + sum over i of alpha_i (W_i - W); what moves the picture stays as it is.
-#define LUMIERE_STYLE_ALPHA 0.7 // a good beginning
-enum { LUMIERE_MOST_STYLES = 8 };
-typedef struct lumiere_style {
-    const char *style; // one of the model's own by name, or a style file (its path holds a '/' or ends in .safetensors)
-    double alpha;      // 0 to 1
-    const char *hash;  // 16 hex digits that the file must have, or NULL
-} lumiere_style;
-// Sets the model's styles in place of those it had; count 0: none, and its weights are again the original ones, bit for
-// bit. LUMIERE_MODEL: a style for another base network, or a damaged one; LUMIERE_USAGE: an unknown name, an alpha
-// outside 0 to 1. The model stays as it was when this fails.
-LUMIERE_API lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_model *m, const lumiere_style *styles,
-                                                    int count);
-
-typedef enum lumiere_sampler { LUMIERE_DPMPP_2M, LUMIERE_DDIM } lumiere_sampler;
+LUMIERE_API bool lumiere_model_upscales(const lumiere_model *m); // has a super-resolution network
 
 // Settings: what can be asked of a task. One table has them all; the command's options and help, recipes and requests
 // come from it.
@@ -133,7 +121,7 @@ typedef struct lumiere_setting {
     const char *placeholder; // of its value, in help: "N"
     lumiere_source source;
     const char *preset;       // as a text, where source is LUMIERE_FROM_VALUE
-    const char *preset_words; // what people are told of the default; NULL: nothing beyond source and preset
+    const char *preset_words; // what people are told of the default; NULL: what source and preset say; "": help says it
     bool basic;               // among the first that are shown; others are for the advanced
     const char *help;         // one line
     bool in_recipe;           // recipes have it
@@ -152,66 +140,83 @@ LUMIERE_API const lumiere_setting *lumiere_setting_find(const char *task, const 
 // lumiere_clip_write, with the same context, and frees nothing that the running call was given.
 typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
 
-// Whether a clip is made four times larger by the model's super-resolution network.
-typedef enum lumiere_enlargement {
-    LUMIERE_ENLARGE_DEFAULT, // text to video is, where the model has one; tasks on a given input are not
-    LUMIERE_ENLARGE,
-    LUMIERE_ENLARGE_NOT,
-} lumiere_enlargement;
+// Requests: what is asked of a task, its settings and inputs. A request belongs to no context and no model: it may be
+// resolved, estimated, described and run with one model and then with another, each time on that model's device and in
+// its precision. Its calls must not run at the same time, and a call that is given a model counts as one with the
+// model. Status and message of a call that is given a request are the request's.
+typedef struct lumiere_request lumiere_request;
+// task: "generate", "animate" ... On failure *out is still a request, good for its message; NULL only when memory is
+// short.
+LUMIERE_API lumiere_status lumiere_request_create(const char *task, lumiere_request **out);
+// For the run that a recipe (a JSON object) tells of: of its task, with all its settings; what else it holds is left
+// aside. Inputs are to be given again.
+LUMIERE_API lumiere_status lumiere_request_create_from(const char *recipe, lumiere_request **out);
+LUMIERE_API void lumiere_request_free(lumiere_request **r);
+LUMIERE_API const char *lumiere_request_task(const lumiere_request *r);
+// "" when the last call succeeded. Valid until the next call that is given r.
+LUMIERE_API const char *lumiere_request_error(const lumiere_request *r);
 
-// Zero means "the model's default" for every number but seed, and for strings NULL does.
-typedef struct lumiere_generate_options {
-    const char *prompt, *negative_prompt; // UTF-8
-    uint64_t seed;
-    uint32_t clip; // which clip of a batch: noise is keyed by (seed, clip, frame, step)
-    // 1 to 640 frames: what is longer than the network's 80 is made of overlapping windows. Any size (computed at the
-    // next multiple of 8, then cropped); where the clip is enlarged afterwards, the size before that.
-    int frames, width, height;
-    double fps;
-    int steps;
-    double cfg_scale;   // classifier-free guidance; 1 turns it off
-    bool cfg_scale_set; // so that 0 can be asked for
-    lumiere_sampler sampler;
-    bool sampler_set;
-    double dynamic_threshold; // percentile in (0,1) of Imagen's dynamic thresholding; 0: clamp to [-1,1]
-    int preview_every;        // steps between previews; 0: none
-    lumiere_progress progress;
-    void *user;
-    int overlap; // frames that windows share (16): a multiple of 8 for the usual network
-    bool overlap_set;
-    lumiere_enlargement enlarge;
-    bool loop; // the last frame leads to the first
-    // Text to video in two passes, docs/model.md: at half the width and height first, then at full size from that clip
-    // under noise of this level, 0 (one pass) to 1. Unless set or above 0 the model's, for clips of 64 pixels a side or
-    // more. Progress counts the steps of both.
-    double refine;
-    bool refine_set;
-    // Where the clip is enlarged: called with it as it was made, before that begins, so that it can be kept while the
-    // longest part of the run may still be stopped. It is valid during the call; lumiere_upscale with the same prompt,
-    // seed and clip number goes on from it. Return false to stop.
-    bool (*base)(void *user, const lumiere_clip *clip);
-} lumiere_generate_options;
+// name: a setting's key, one of its aliases, or its option ("--steps"); messages call it so. LUMIERE_USAGE: the task
+// takes none of that name, or not this value. Of a list ("style") every value is one more.
+LUMIERE_API lumiere_status lumiere_request_set(lumiere_request *r, const char *name, const char *text);
+// As if it had not been set, or given as a clip.
+LUMIERE_API lumiere_status lumiere_request_unset(lumiere_request *r, const char *name);
+// The members of a JSON object, by keys or aliases: numbers, texts, true and false, lists; null unsets. "styles" may be
+// there as recipes have it. Those before one that is refused are set.
+LUMIERE_API lumiere_status lumiere_request_set_json(lumiere_request *r, const char *json);
+// "input" or "mask": any size, length and rate. The request holds the clip, which may be freed. NULL: none any more.
+LUMIERE_API lumiere_status lumiere_request_set_clip(lumiere_request *r, const char *name, const lumiere_clip *clip);
+// The clip that was given, NULL: none. Valid until another is given.
+LUMIERE_API const lumiere_clip *lumiere_request_clip(const lumiere_request *r, const char *name);
+// A clip from a file, whose name recipes then have: of an input so much as the task can use (with m's defaults; m
+// NULL: all), what is transparent over the setting "background".
+LUMIERE_API lumiere_status lumiere_request_read_clip(lumiere_request *r, const lumiere_model *m, const char *name,
+                                                     const char *path);
+// Called after every step, on the caller's thread. seconds_left is an estimate (negative while unknown). preview is the
+// clip as predicted so far, valid during the call, only made when the setting "preview_every" is set and due, otherwise
+// NULL. Return false to stop: the call then ends with LUMIERE_CANCELLED. May itself call what doesn't use a model or
+// train, such as lumiere_clip_write, and frees nothing that the running call was given. The steps of "upscale" are
+// evaluations of the network: steps x windows x tiles; those of a clip made in two passes count both.
+typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
+LUMIERE_API void lumiere_request_on_progress(lumiere_request *r, lumiere_progress progress, void *user);
+// Where a clip is enlarged: called with it as it was made, before that begins, so that it can be kept while the longest
+// part of the run may still be stopped. It is valid during the call; the task "upscale" with the same prompt, seed and
+// clip number goes on from it. Return false to stop.
+LUMIERE_API void lumiere_request_on_base(lumiere_request *r, bool (*base)(void *user, const lumiere_clip *clip),
+                                         void *user);
+
+// Checks all settings, and fills in what is left open: from the model, the input, the task, by chance. m NULL: checks
+// what can be checked without a model. estimate, run and describe resolve too.
+LUMIERE_API lumiere_status lumiere_request_resolve(lumiere_request *r, const lumiere_model *m);
+// Whether a setting was set, or given as a clip.
+LUMIERE_API bool lumiere_request_has(const lumiere_request *r, const char *name);
+// A setting as a text: as resolved, else as it was set, else its preset; NULL: there is none, or no memory. A list is a
+// JSON array. Valid until the next call that is given r.
+LUMIERE_API const char *lumiere_request_get(lumiere_request *r, const char *name);
+// All settings that are set or resolved, as a JSON object that lumiere_request_set_json takes. Free with
+// lumiere_string_free.
+LUMIERE_API lumiere_status lumiere_request_json(lumiere_request *r, char **json);
 
 typedef struct lumiere_estimate {
     uint64_t bytes; // beyond the weights
     double flops;
     double seconds;                   // from a short measurement of this machine
-    int steps, frames, width, height; // as they will be, defaults filled in
-    double cfg_scale, fps;
-    lumiere_sampler sampler;
+    int steps, frames, width, height; // as they will be, defaults filled in; the clip's, after it is enlarged
+    double fps;
     char lost_words[256]; // the words of the prompt that fall past the encoder's 32 tokens; "" when none do
     char fit[256];        // how a task's input was fitted: cut, scaled, resampled in time; "" where there is none
     int base_width, base_height; // before the clip is enlarged; 0 where it isn't
 } lumiere_estimate;
 // Checks everything that can be checked before a run. LUMIERE_MEMORY names a setting that fits.
-LUMIERE_API lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m,
-                                                     const lumiere_generate_options *o, lumiere_estimate *out);
-LUMIERE_API lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                            lumiere_clip **out);
+LUMIERE_API lumiere_status lumiere_request_estimate(lumiere_request *r, lumiere_model *m, lumiere_estimate *out);
+// *out is NULL on failure. Styles are mixed into m's weights for this run and stay there until a request with others,
+// or none, runs. LUMIERE_MODEL: a style for another base network, a damaged one, or m lacks what the task needs;
+// LUMIERE_MEDIA: a mask of another size or length than the input, and no "fit" that would change it.
+LUMIERE_API lumiere_status lumiere_request_run(lumiere_request *r, lumiere_model *m, lumiere_clip **out);
 // The recipe of such a run, a compact JSON object: prompt, seed, settings, model name and hash, version, precision.
 // extra: further members as a JSON object, or NULL. Free with lumiere_string_free.
-LUMIERE_API lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m,
-                                                   const lumiere_generate_options *o, const char *extra, char **json);
+LUMIERE_API lumiere_status lumiere_request_describe(lumiere_request *r, lumiere_model *m, const char *extra,
+                                                    char **json);
 LUMIERE_API void lumiere_string_free(char **s);
 // Texts of files and users come back as they are (names, recipes, descriptions). This makes one fit to be shown: one
 // line of valid UTF-8 in which control characters, and those that are invisible and change how others are shown, are
@@ -223,84 +228,6 @@ LUMIERE_API size_t lumiere_text_escape(char *out, size_t size, const char *text)
 // depends on its log level, which is the whole process's and left alone by all other functions. For programs that have
 // no use for its messages beside this library's: sets the level to AV_LOG_QUIET.
 LUMIERE_API void lumiere_ffmpeg_silence(void);
-
-// Tasks on a given picture or clip, docs/tasks.md: one network is given a part of it and makes the rest.
-typedef enum lumiere_task {
-    LUMIERE_TEXT_TO_VIDEO, // as lumiere_generate
-    LUMIERE_ANIMATE,       // image to video: the input's first frame begins the clip
-    LUMIERE_INPAINT,       // makes anew what the mask or box covers
-    LUMIERE_OUTPAINT,      // makes what lies around the input, as wide as pad says
-    LUMIERE_CINEMAGRAPH,   // holds the input's first frame and lets move what the mask or box covers
-    LUMIERE_EDIT,          // SDEdit: the whole clip again, from a noisy version of the input
-} lumiere_task;
-typedef enum lumiere_fit {
-    LUMIERE_FIT_DEFAULT, // crop, and a mask must be of the input's size and length (or one frame)
-    LUMIERE_FIT_CROP,    // scaled to cover the run's size, the middle kept
-    LUMIERE_FIT_PAD,     // scaled to lie within, background around it
-    LUMIERE_FIT_STRETCH,
-} lumiere_fit;
-typedef struct lumiere_box {
-    int x, y, width, height;
-} lumiere_box;
-typedef struct lumiere_sides {
-    int left, top, right, bottom;
-} lumiere_sides;
-
-typedef struct lumiere_task_options {
-    // frames 0: as many as the input lasts for, at most the model's; the model's for a picture. width and height 0: the
-    // model's; of the same area in the input's proportions for outpainting.
-    lumiere_generate_options generate;
-    lumiere_task task;
-    const lumiere_clip *input; // any size, length and rate; a clip without a rate has the run's
-    const lumiere_clip *mask;  // white: make anew, black: keep; one frame or as many as the input's
-    const lumiere_box *box;    // in place of a mask, in pixels of the input
-    lumiere_sides pad;         // outpaint: pixels of the input
-    double feather;            // pixels of the input over which what is kept blends into what is made
-    // How noisy the input is that sampling starts from: 0 (the input, exactly) to 1 (noise alone); steps become steps x
-    // strength. For edit (0.6 unless set or above 0), and for animate and cinemagraph (0.7), whose input is held.
-    double strength;
-    bool strength_set;
-    lumiere_fit fit;
-    bool no_composite;     // show what the network made of the kept part too, rather than the kept part itself
-    bool background_given; // otherwise white
-    uint8_t background[3]; // RGB, around a padded input
-} lumiere_task_options;
-// Each as its relative above: check and estimate, run, describe. LUMIERE_USAGE: what contradicts the task or the input;
-// LUMIERE_MEDIA: a mask of another size or length, and no fit that would change it.
-LUMIERE_API lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                                 lumiere_estimate *out);
-LUMIERE_API lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                            lumiere_clip **out);
-LUMIERE_API lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                               const char *extra, char **json);
-
-// Spatial super-resolution, docs/upscale.md: any clip at four times its width and height. Only models with a part "ssr"
-// can. Zero means the default in brackets, or the model's own.
-LUMIERE_API bool lumiere_model_upscales(const lumiere_model *m);
-typedef struct lumiere_upscale_options {
-    const char *prompt; // what the clip shows; NULL: nothing is said
-    uint64_t seed;
-    uint32_t clip;      // noise is keyed by (seed, clip)
-    int steps;          // of DDIM (8)
-    double noise_level; // of the noise added to the input, 0 to 0.1 (0): more lets the network repair more
-    bool noise_level_set;
-    int window, overlap; // frames that the network sees at once (16), and that windows share (2)
-    bool overlap_set;
-    int tile, tile_overlap; // the same in pixels of the output, rows and columns: multiples of 16 (512, 32)
-    bool tile_overlap_set;
-    int preview_every;         // steps; 0: none
-    lumiere_progress progress; // its steps are evaluations of the network: steps x windows x tiles
-    void *user;
-    double fps; // frames a second of what is made (the input's, or 16 where it has none)
-} lumiere_upscale_options;
-// The first takes the input's frames and size. LUMIERE_MEMORY names tiles or a number of frames that fit.
-LUMIERE_API lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width,
-                                                    int height, const lumiere_upscale_options *o,
-                                                    lumiere_estimate *out);
-LUMIERE_API lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                                           const lumiere_upscale_options *o, lumiere_clip **out);
-LUMIERE_API lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                                                  const lumiere_upscale_options *o, const char *extra, char **json);
 
 // A clip of the caller's pixels, frames x height x width x 3 bytes, copied. fps 0: without a rate.
 LUMIERE_API lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, int height, double fps,

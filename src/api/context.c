@@ -12,6 +12,10 @@ const char *lumiere_version(void) {
     return LUMIERE_VERSION;
 }
 
+int lumiere_version_number(void) {
+    return LUMIERE_VERSION_NUMBER;
+}
+
 lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e) {
     if (status == LM_OK)
         lm_error_clear(&c->error);

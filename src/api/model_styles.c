@@ -24,7 +24,7 @@ static lm_status unknown_style(lm_error *e, const lumiere_model *m, const char *
                    *names ? "it has " : "name a style file, such as flat.safetensors", names);
 }
 
-static lm_status check_style(lm_error *e, const lumiere_style *s) {
+static lm_status check_style(lm_error *e, const lm_style_asked *s) {
     if (!s->style || !*s->style) return lm_fail(e, LM_USAGE, "a style without a name; give a name or a file");
     if (s->alpha >= 0 && s->alpha <= 1) return LM_OK;
     return lm_fail(e, LM_USAGE, "the alpha of the style %.60s is %g; 0 (none of it) to 1 are possible", s->style,
@@ -32,7 +32,7 @@ static lm_status check_style(lm_error *e, const lumiere_style *s) {
 }
 
 // Opens one, and says of it what a recipe does.
-static lm_status open_style(lm_error *e, const lumiere_model *m, const lumiere_style *asked, lm_style **out,
+static lm_status open_style(lm_error *e, const lumiere_model *m, const lm_style_asked *asked, lm_style **out,
                             applied_style *applied) {
     const char *path = asked->style;
     LM_TRY(check_style(e, asked));
@@ -58,7 +58,7 @@ void styles_clear(lumiere_model *m) {
 }
 
 typedef struct styling {
-    lm_style *styles[LUMIERE_MOST_STYLES];
+    lm_style *styles[LM_MOST_STYLES];
     const applied_style *applied;
     int count;
 } styling;
@@ -92,13 +92,13 @@ static lm_status check_files(lm_error *e, const lumiere_model *m) {
                    lm_model_folder_path(m->folder));
 }
 
-static lm_status set_styles(lm_error *e, lumiere_model *m, const lumiere_style *styles, int count,
-                            applied_style *applied) {
-    enum { KEY = LUMIERE_MOST_STYLES * (LM_DIGEST_TEXT + 40) };
+static lm_status apply_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count,
+                              applied_style *applied) {
+    enum { KEY = LM_MOST_STYLES * (LM_DIGEST_TEXT + 40) };
     char key[KEY];
     lm_weights *styled = NULL;
-    if (count < 0 || count > LUMIERE_MOST_STYLES)
-        return lm_fail(e, LM_USAGE, "%d styles; 0 to %d are possible", count, LUMIERE_MOST_STYLES);
+    if (count < 0 || count > LM_MOST_STYLES)
+        return lm_fail(e, LM_USAGE, "%d styles; 0 to %d are possible", count, LM_MOST_STYLES);
     LM_TRY(check_files(e, m));
     styling s = {.applied = applied, .count = count};
     lm_status status = LM_OK;
@@ -112,18 +112,18 @@ static lm_status set_styles(lm_error *e, lumiere_model *m, const lumiere_style *
     return LM_OK;
 }
 
-lumiere_status lumiere_model_set_styles(lumiere_context *c, lumiere_model *m, const lumiere_style *styles, int count) {
-    lm_error e = {0};
-    applied_style applied[LUMIERE_MOST_STYLES] = {0};
-    lm_status status = set_styles(&e, m, styles, count, applied);
-    if (status == LM_OK) {
-        styles_clear(m);
-        memcpy(m->styles, applied, sizeof applied);
-        m->style_count = count;
-    } else {
-        for (int i = 0; i < LUMIERE_MOST_STYLES; i++) lm_free(applied[i].style);
+lm_status model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count) {
+    applied_style applied[LM_MOST_STYLES] = {0};
+    lm_status status = apply_styles(e, m, styles, count, applied);
+    if (status != LM_OK) {
+        for (int i = 0; i < LM_MOST_STYLES; i++) lm_free(applied[i].style);
+        return status;
     }
-    return api_done(c, status, &e);
+    styles_clear(m);
+    memcpy(m->styles, applied, sizeof applied);
+    m->style_count = count;
+    m->styles_of = 0;
+    return LM_OK;
 }
 
 lm_status styles_describe(lm_error *e, const lumiere_model *m, json_t *recipe) {

@@ -9,10 +9,17 @@
 #include <string.h>
 
 void lumiere_clip_free(lumiere_clip **clip) {
-    if (!*clip) return;
-    lm_clip_free(&(*clip)->clip);
-    lm_free(*clip);
+    lumiere_clip *c = *clip;
     *clip = NULL;
+    if (!c || atomic_fetch_sub(&c->borrowed, 1) > 0) return;
+    lm_clip_free(&c->clip);
+    lm_free(c);
+}
+
+lumiere_clip *clip_hold(const lumiere_clip *clip) {
+    lumiere_clip *c = (lumiere_clip *)clip; // what is held may be freed, and is read otherwise
+    atomic_fetch_add(&c->borrowed, 1);
+    return c;
 }
 
 int lumiere_clip_frames(const lumiere_clip *clip) {
@@ -43,19 +50,23 @@ static void drop_alpha(lm_clip *c, const uint8_t background[3]) {
     c->channels = 3;
 }
 
-lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3], double seconds,
-                                      lumiere_clip **out) {
-    lm_error e = {0};
+lm_status clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out) {
     lm_status status = LM_OK;
     *out = lm_alloc_zero(1, sizeof **out);
-    if (!*out) status = lm_fail_memory(&e, sizeof **out, "a clip");
-    if (status == LM_OK && seconds > 0) status = lm_media_read_start(&e, path, seconds, &(*out)->clip);
-    if (status == LM_OK && !(seconds > 0)) status = lm_media_read(&e, path, 0, &(*out)->clip);
+    if (!*out) status = lm_fail_memory(e, sizeof **out, "a clip");
+    if (status == LM_OK && seconds > 0) status = lm_media_read_start(e, path, seconds, &(*out)->clip);
+    if (status == LM_OK && !(seconds > 0)) status = lm_media_read(e, path, 0, &(*out)->clip);
     if (status == LM_OK)
         drop_alpha(&(*out)->clip, background);
     else
         lumiere_clip_free(out);
-    return api_done(c, status, &e);
+    return status;
+}
+
+lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3], double seconds,
+                                      lumiere_clip **out) {
+    lm_error e = {0};
+    return api_done(c, clip_read(&e, path, background, seconds, out), &e);
 }
 
 lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out) {

@@ -51,6 +51,8 @@ static lm_status open_model(lm_error *e, lumiere_context *c, const char *folder,
     LM_TRY(api_device(e, c));
     m->device = lm_device_hold(c->device);
     m->compute = c->compute;
+    m->own = *c;
+    lm_error_clear(&m->own.error);
     LM_TRY(lm_model_folder_open(e, folder, &m->folder));
     const char *text, *base;
     LM_TRY(required_part(e, m->folder, "text", &text));
@@ -114,6 +116,10 @@ void lumiere_model_free(lumiere_model **model) {
 
 const char *lumiere_model_name(const lumiere_model *m) {
     return lm_model_folder_name(m->folder);
+}
+
+bool lumiere_model_upscales(const lumiere_model *m) {
+    return m->ssr != NULL;
 }
 
 const char *lumiere_model_hash(const lumiere_model *m) {

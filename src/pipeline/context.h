@@ -10,7 +10,10 @@
 #include "net/network.h"
 #include "net/text_encoder.h"
 #include "store/style_file.h"
+#include "pipeline/task_options.h"
 #include "tasks/given.h"
+
+#include <stdatomic.h>
 
 struct json_t; // jansson.h
 
@@ -24,8 +27,11 @@ struct lumiere_context {
 };
 
 struct lumiere_clip {
-    lm_clip clip; // RGB
+    lm_clip clip;        // RGB
+    atomic_int borrowed; // holders beside the first: requests
 };
+lm_status clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out);
+lumiere_clip *clip_hold(const lumiere_clip *clip); // the same clip, to be freed once more
 
 // A style that the model's weights have at present.
 typedef struct applied_style {
@@ -37,6 +43,7 @@ typedef struct applied_style {
 struct lumiere_model {
     lm_device *device; // that of the context it was opened in, held
     lm_dtype compute;
+    lumiere_context own; // device, threads and precision as a context, without a hold of its own
     lm_model_folder *folder;
     lm_text_encoder *text;
     lm_network *base;
@@ -45,8 +52,9 @@ struct lumiere_model {
     char hash[17];         // "" until model_hash
     lm_later *hashing;     // on its way into hash
     struct upscaler *ssr;  // upscale.h; NULL when the model has no such part
-    applied_style styles[LUMIERE_MOST_STYLES];
+    applied_style styles[LM_MOST_STYLES];
     int style_count;
+    uint64_t styles_of; // the request that they are those of; 0: none
 };
 
 // A run's options with the model's defaults filled in, checked.
@@ -59,7 +67,7 @@ typedef struct request {
     double fps;
     int steps;
     double cfg_scale;
-    lumiere_sampler sampler;
+    lm_sampler_kind sampler;
     double dynamic_threshold;
     bool loop;
     int sample_frames;  // of the clip that is sampled: run_frames, frames when it is a ring, more for a long clip
@@ -69,31 +77,35 @@ typedef struct request {
 
 // A task made ready: all its defaults filled in, its input fitted.
 typedef struct task {
-    const lumiere_task_options *o;
+    const lm_task_options *o;
     request r;
-    lm_box box;
     lm_given_options given_options; // zeros when o->input is NULL
     lm_given given;                 // empty until task_fit; and for text to video
     bool enlarges;                  // the model's super-resolution network follows
     double strength;                // noise level of the input that sampling starts from; 1: from noise alone
     double refine;                  // text to video in two passes: that of the second one's start; 0: one pass
 } task;
-lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out);
+lm_status task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out);
 lm_status task_fit(lm_error *e, task *t);
 void task_free(task *t);
 int task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
 bool task_starts_from_input(const task *t); // made noisy
 
+// Checks everything that can be checked before a run, and says what it will take.
+lm_status task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                        lumiere_estimate *out);
+// How such a run makes its clip, as JSON. extra: further members as a JSON object, or NULL. Free with lm_free.
+lm_status task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json);
 // Resolves and runs a task.
-lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
                    lumiere_clip **out);
 
 // Text to video in two passes, refine.c. The options of the first, and of the second with the clip that came out of it,
 // whose shape alone is known before.
 lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t); // t->refine
-lumiere_task_options refine_first(const task *t);
+lm_task_options refine_first(const task *t);
 lumiere_clip refine_first_shape(const task *t);
-lumiere_task_options refine_second(const task *t, const lumiere_clip *first);
+lm_task_options refine_second(const task *t, const lumiere_clip *first);
 lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
 
 // Ends a public call: the context holds e's message from now on, or none.
@@ -105,13 +117,16 @@ lm_status model_load(lm_error *e, lumiere_model *m);
 // Waits for the hash of the model's files, m->hash.
 lm_status model_hash(lm_error *e, const lumiere_model *m);
 
+// Sets the model's styles in place of those it had; count 0: none, and its weights are again the original ones, bit for
+// bit. LM_MODEL: a style for another base network, or a damaged one; LM_USAGE: an unknown name, an alpha outside 0
+// to 1. The model stays as it was when this fails.
+lm_status model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count);
 // Adds "styles" where the model has any.
 lm_status styles_describe(lm_error *e, const lumiere_model *m, struct json_t *recipe);
 void styles_clear(lumiere_model *m); // the list, not the weights
 
-lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *out);
-const char *sampler_name(lumiere_sampler s); // "dpmpp_2m", "ddim"
-int evaluations_per_step(const request *r);  // of the network: 2 with guidance
+lm_status request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *out);
+int evaluations_per_step(const request *r); // of the network: 2 with guidance
 
 lm_net_use base_use(const lumiere_model *m, const request *r); // of the base network
 // Whether it fits, without its plan; and its plan. LM_MEMORY names a size or number of frames that fits.

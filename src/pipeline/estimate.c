@@ -91,9 +91,7 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     out->frames = r->frames;
     out->width = r->width;
     out->height = r->height;
-    out->cfg_scale = r->cfg_scale;
     out->fps = r->fps;
-    out->sampler = r->sampler;
     uint64_t buffers = task_buffer_bytes(m, t);
     out->bytes = cost.bytes + buffers;
     out->flops = cost.flops * out->steps * evaluations_per_step(r) * r->windows.count;
@@ -107,13 +105,13 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     return LM_OK;
 }
 
-static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
                                lumiere_estimate *out) {
     task t;
     LM_TRY(task_resolve(e, m, o, &t));
     if (t.refine == 0) return estimate(e, c, m, &t, out);
     lumiere_clip shape = refine_first_shape(&t);
-    lumiere_task_options first = refine_first(&t), second = refine_second(&t, &shape);
+    lm_task_options first = refine_first(&t), second = refine_second(&t, &shape);
     lumiere_estimate small = {0};
     LM_TRY(estimate_task(e, c, m, &first, &small));
     LM_TRY(estimate_task(e, c, m, &second, out));
@@ -124,14 +122,8 @@ static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m
     return LM_OK;
 }
 
-lumiere_status lumiere_task_estimate(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                     lumiere_estimate *out) {
-    lm_error e = {0};
+lm_status task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                        lumiere_estimate *out) {
     *out = (lumiere_estimate){0};
-    return api_done(c, estimate_task(&e, c, m, o, out), &e);
-}
-
-lumiere_status lumiere_estimate_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                         lumiere_estimate *out) {
-    return lumiere_task_estimate(c, m, &(lumiere_task_options){.generate = *o}, out);
+    return estimate_task(e, c, m, o, out);
 }

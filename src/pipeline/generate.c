@@ -18,7 +18,7 @@ typedef struct generation {
     lumiere_model *m;
     const task *t;
     const request *r; // t's
-    const lumiere_generate_options *o;
+    const lm_generate_options *o;
     text_input with, without; // the prompt, the negative prompt
     int64_t per_frame;        // floats of a frame: run_height x run_width x channels
     int64_t count;            // of the clip that is sampled, [sample_frames, per_frame]
@@ -39,7 +39,7 @@ typedef struct generation {
 
 // Whether the network is given a part of the clip.
 static bool has_given(const generation *g) {
-    return g->t->given.made && g->t->o->task != LUMIERE_EDIT;
+    return g->t->given.made && g->t->o->task != LM_TASK_EDIT;
 }
 
 static lm_status allocate(lm_error *e, generation *g) {
@@ -215,7 +215,7 @@ static void fill_start(generation *g, double t) {
 static lm_status sample(lm_error *e, generation *g) {
     const request *r = g->r;
     const lm_sampler sampler = {
-        .kind = r->sampler == LUMIERE_DDIM ? LM_SAMPLER_DDIM : LM_SAMPLER_DPMPP_2M,
+        .kind = r->sampler,
         .steps = task_steps(g->t),
         .t_start = fmin(g->t->strength, LM_NOISIEST_TIME),
         .clamp = 1,
@@ -290,7 +290,7 @@ static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, 
     return lm_fail(e, LM_CANCELLED, "stopped before the enlargement");
 }
 
-lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
+lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
                    lumiere_clip **out) {
     *out = NULL;
     task t;
@@ -302,15 +302,4 @@ lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, cons
     free_buffers(&g);
     task_free(&t);
     return status;
-}
-
-lumiere_status lumiere_task_run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                lumiere_clip **out) {
-    lm_error e = {0};
-    return api_done(c, task_run(&e, c, m, o, out), &e);
-}
-
-lumiere_status lumiere_generate(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                lumiere_clip **out) {
-    return lumiere_task_run(c, m, &(lumiere_task_options){.generate = *o}, out);
 }

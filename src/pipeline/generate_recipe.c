@@ -19,20 +19,21 @@ lm_status recipe_add_members(lm_error *e, json_t *recipe, const char *text) {
     return failed ? lm_fail_memory(e, 4096, "the recipe") : LM_OK;
 }
 
-static json_t *recipe_object(const lumiere_context *c, const lumiere_model *m, const request *r) {
+static json_t *recipe_object(const lumiere_model *m, const request *r) {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:f, s:i, s:f, s:s, s:f, s:s}", //
                      "program", "lumiere", "version", LUMIERE_VERSION, "model", lumiere_model_name(m), "model_hash",
                      m->hash, "prompt", r->prompt, "negative_prompt", r->negative, "seed", (json_int_t)r->seed, "clip",
                      (json_int_t)r->clip, "frames", r->frames, "width", r->width, "height", r->height, "fps", r->fps,
-                     "steps", r->steps, "cfg_scale", r->cfg_scale, "sampler", sampler_name(r->sampler),
-                     "dynamic_threshold", r->dynamic_threshold, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
+                     "steps", r->steps, "cfg_scale", r->cfg_scale, "sampler",
+                     lm_choice_name(LM_KEY_sampler, r->sampler), "dynamic_threshold", r->dynamic_threshold, "precision",
+                     m->compute == LM_BF16 ? "bf16" : "fp32");
 }
 
 // What a long clip's windows were, and whether and how it was enlarged; nothing for a model that can't.
 static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, const task *t, json_t *recipe) {
     upscale_request u;
     int failed = 0;
-    bool usual = t->o->task == LUMIERE_TEXT_TO_VIDEO;
+    bool usual = t->o->task == LM_TASK_GENERATE;
     if (usual && (t->refine > 0 || lumiere_model_default(m, "refine") > 0))
         failed |= json_object_set_new(recipe, "refine", json_real(t->refine));
     if (t->r.windows.count > 1) failed |= json_object_set_new(recipe, "overlap", json_integer(t->r.overlap));
@@ -50,32 +51,22 @@ static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, c
     return failed ? lm_fail_memory(e, 4096, "the recipe") : LM_OK;
 }
 
-static lm_status make_recipe(lm_error *e, lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                             const char *extra, char **json) {
+lm_status task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json) {
     task t;
+    *json = NULL;
     LM_TRY(task_resolve(e, m, o, &t));
     LM_TRY(model_hash(e, m));
-    json_t *recipe = recipe_object(c, m, &t.r);
+    json_t *recipe = recipe_object(m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
     if (status == LM_OK) status = describe_length_and_size(e, m, &t, recipe);
     if (status == LM_OK) status = styles_describe(e, m, recipe);
     if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
+    if (status == LM_OK && !lm_settings_note(o->generate.settings, recipe))
+        status = lm_fail_memory(e, 4096, "the recipe");
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);
     if (text) *json = lm_strdup(text);
     free(text);
     return status == LM_OK && !*json ? lm_fail_memory(e, 4096, "the recipe") : status;
-}
-
-lumiere_status lumiere_task_recipe(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o,
-                                   const char *extra, char **json) {
-    lm_error e = {0};
-    *json = NULL;
-    return api_done(c, make_recipe(&e, c, m, o, extra, json), &e);
-}
-
-lumiere_status lumiere_generate_recipe(lumiere_context *c, lumiere_model *m, const lumiere_generate_options *o,
-                                       const char *extra, char **json) {
-    return lumiere_task_recipe(c, m, &(lumiere_task_options){.generate = *o}, extra, json);
 }

@@ -8,15 +8,15 @@
 enum { SMALLEST = 32 }; // pixels of the first pass, below which there is none unless it is asked for
 
 lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t) {
-    const lumiere_generate_options *o = &t->o->generate;
-    bool asked = o->refine != 0 || o->refine_set, text = t->o->task == LUMIERE_TEXT_TO_VIDEO;
+    const lm_generate_options *o = &t->o->generate;
+    bool asked = o->refine != 0 || o->refine_set, text = t->o->task == LM_TASK_GENERATE;
     int side = t->r.width < t->r.height ? t->r.width : t->r.height;
     t->refine = asked ? o->refine : text && side >= 2 * SMALLEST ? lumiere_model_default(m, "refine") : 0;
     if (!(t->refine >= 0 && t->refine <= 1))
         return lm_fail(e, LM_USAGE, "refine is %g; 0 (one pass at full size) to 1 are possible", t->refine);
     if (t->refine > 0 && !text)
         return lm_fail(e, LM_USAGE, "%s begins with what is given; only text to video is refined from a smaller clip",
-                       lumiere_task_name(t->o->task));
+                       lm_task_name(t->o->task));
     return LM_OK;
 }
 
@@ -24,41 +24,42 @@ static int half(int side) {
     return side > 1 ? side / 2 : 1;
 }
 
-lumiere_task_options refine_first(const task *t) {
-    lumiere_task_options o = *t->o;
+lm_task_options refine_first(const task *t) {
+    lm_task_options o = *t->o;
     o.generate.width = half(t->r.width);
     o.generate.height = half(t->r.height);
     o.generate.refine = 0;
     o.generate.refine_set = true;
-    o.generate.enlarge = LUMIERE_ENLARGE_NOT;
+    o.generate.enlarge = LM_ENLARGE_NOT;
     return o;
 }
 
-lumiere_task_options refine_second(const task *t, const lumiere_clip *first) {
-    lumiere_task_options o = *t->o;
-    o.task = LUMIERE_EDIT;
+lm_task_options refine_second(const task *t, const lumiere_clip *first) {
+    lm_task_options o = *t->o;
+    o.task = LM_TASK_EDIT;
     o.input = first;
-    o.fit = LUMIERE_FIT_STRETCH;
+    o.fit = LM_FIT_STRETCH;
+    o.fit_set = true;
     o.strength = t->refine;
     o.strength_set = true;
     o.generate.frames = t->r.frames;
     o.generate.refine = 0;
     o.generate.refine_set = true;
-    o.generate.enlarge = t->enlarges ? LUMIERE_ENLARGE : LUMIERE_ENLARGE_NOT;
+    o.generate.enlarge = t->enlarges ? LM_ENLARGE : LM_ENLARGE_NOT;
     return o;
 }
 
 lumiere_clip refine_first_shape(const task *t) {
-    return (lumiere_clip){{.frames = t->r.frames,
-                           .width = half(t->r.width),
-                           .height = half(t->r.height),
-                           .channels = 3,
-                           .fps = t->r.fps}};
+    return (lumiere_clip){.clip = {.frames = t->r.frames,
+                                   .width = half(t->r.width),
+                                   .height = half(t->r.height),
+                                   .channels = 3,
+                                   .fps = t->r.fps}};
 }
 
 // The passes' steps as those of one run.
 typedef struct passes {
-    const lumiere_generate_options *o;
+    const lm_generate_options *o;
     int before, after;   // steps of the other pass
     double later, start; // work of the second pass in units of the first's; when that began
 } passes;
@@ -101,7 +102,7 @@ static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model
 lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out) {
     passes p = {.o = &t->o->generate};
     lumiere_clip shape = refine_first_shape(t), *small = NULL;
-    lumiere_task_options first = refine_first(t), second = refine_second(t, &shape);
+    lm_task_options first = refine_first(t), second = refine_second(t, &shape);
     first.generate.user = second.generate.user = &p;
     if (p.o->progress) first.generate.progress = second.generate.progress = report;
     if (p.o->base) second.generate.base = hand_on_base;

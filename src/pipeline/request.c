@@ -7,19 +7,10 @@
 
 enum { MAX_PROMPT_BYTES = 4096, MAX_STEPS = 1000, MAX_FRAMES = 640, OVERLAP = 16 };
 
-static const struct {
-    const char *name;
-    lumiere_sampler sampler;
-} samplers[] = {{"dpmpp_2m", LUMIERE_DPMPP_2M}, {"ddim", LUMIERE_DDIM}};
-
-const char *sampler_name(lumiere_sampler s) {
-    return samplers[s == LUMIERE_DDIM].name;
-}
-
-static lm_status sampler_by_name(lm_error *e, const lumiere_model *m, const char *name, lumiere_sampler *out) {
-    for (int i = 0; i < 2; i++)
-        if (!strcmp(name, samplers[i].name)) {
-            *out = samplers[i].sampler;
+static lm_status sampler_by_name(lm_error *e, const lumiere_model *m, const char *name, lm_sampler_kind *out) {
+    for (int i = 0; i < LM_SAMPLERS; i++)
+        if (!strcmp(name, lm_choice_name(LM_KEY_sampler, i))) {
+            *out = (lm_sampler_kind)i;
             return LM_OK;
         }
     return lm_fail(e, LM_MODEL, "%s/model.json: the default sampler \"%s\" is not known; dpmpp_2m and ddim are",
@@ -66,7 +57,7 @@ static lm_status resolve_prompt(lm_error *e, const char *what, const char *text)
 
 // What the network sees at once, and for a clip longer than that its windows. They begin at multiples of the network's
 // temporal down-sampling, so that every window sees the same phase of it.
-static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     const lm_unet_config *c = &m->config;
     int multiple = c->video ? lm_unet_frame_multiple(c) : 1, most = c->video ? c->max_frames / multiple * multiple : 1;
     LM_TRY(resolve_count(e, m, "frames", o->frames, c->video ? MAX_FRAMES : 1, &r->frames));
@@ -89,7 +80,7 @@ static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lumie
     return LM_OK;
 }
 
-static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     LM_TRY(resolve_frames(e, m, o, r));
     LM_TRY(resolve_count(e, m, "width", o->width, LM_MAX_SIDE, &r->width));
     LM_TRY(resolve_count(e, m, "height", o->height, LM_MAX_SIDE, &r->height));
@@ -99,16 +90,14 @@ static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lumier
     return LM_OK;
 }
 
-static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     LM_TRY(resolve_count(e, m, "steps", o->steps, MAX_STEPS, &r->steps));
     r->cfg_scale = o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lumiere_model_default(m, "cfg_scale");
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return lm_fail(e, LM_USAGE, "the guidance scale is %g; it must be 0 to 100", r->cfg_scale);
     r->sampler = o->sampler;
-    if (!o->sampler_set && o->sampler == LUMIERE_DPMPP_2M)
+    if (!o->sampler_set && o->sampler == LM_SAMPLER_DPMPP_2M)
         LM_TRY(sampler_by_name(e, m, lm_model_folder_default_text(m->folder, "sampler", "dpmpp_2m"), &r->sampler));
-    if (r->sampler != LUMIERE_DPMPP_2M && r->sampler != LUMIERE_DDIM)
-        return lm_fail(e, LM_USAGE, "sampler %d is not known", (int)r->sampler);
     r->dynamic_threshold = o->dynamic_threshold;
     if (!(r->dynamic_threshold >= 0 && r->dynamic_threshold < 1))
         return lm_fail(e, LM_USAGE, "the dynamic threshold is %g; it must be a share from 0 (off) to below 1",
@@ -116,7 +105,7 @@ static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lumi
     return LM_OK;
 }
 
-lm_status request_resolve(lm_error *e, const lumiere_model *m, const lumiere_generate_options *o, request *r) {
+lm_status request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     *r = (request){.prompt = o->prompt,
                    .negative = o->negative_prompt ? o->negative_prompt : "",
                    .seed = o->seed,

@@ -6,24 +6,18 @@
 #include <math.h>
 #include <stdio.h>
 
-static const char *const names[] = {
-    [LUMIERE_TEXT_TO_VIDEO] = "generate", [LUMIERE_ANIMATE] = "animate",         [LUMIERE_INPAINT] = "inpaint",
-    [LUMIERE_OUTPAINT] = "outpaint",      [LUMIERE_CINEMAGRAPH] = "cinemagraph", [LUMIERE_EDIT] = "edit"};
-enum { TASKS = sizeof names / sizeof *names };
-
-static bool of_picture(const lumiere_task_options *o) {
-    return o->task == LUMIERE_ANIMATE || o->task == LUMIERE_CINEMAGRAPH || o->input->clip.frames == 1;
+static bool of_picture(const lm_task_options *o) {
+    return o->task == LM_TASK_ANIMATE || o->task == LM_TASK_CINEMAGRAPH || o->input->clip.frames == 1;
 }
 
 // Frames and size that were left open, from the input.
-static void fill_defaults(const lumiere_task_options *o, const request *model, double input_fps,
-                          lumiere_generate_options *out) {
+static void fill_defaults(const lm_task_options *o, const request *model, double input_fps, lm_generate_options *out) {
     const lm_clip *c = &o->input->clip;
     if (out->frames == 0) {
         int lasting = of_picture(o) ? model->frames : lm_fit_duration(c->frames, input_fps, model->fps);
         out->frames = lasting < model->frames ? lasting : model->frames;
     }
-    if (o->task != LUMIERE_OUTPAINT || (out->width && out->height)) return;
+    if (o->task != LM_TASK_OUTPAINT || (out->width && out->height)) return;
     double across = (double)c->width + o->pad.left + o->pad.right,
            down = (double)c->height + o->pad.top + o->pad.bottom;
     double area = (double)model->width * model->height;
@@ -34,27 +28,22 @@ static void fill_defaults(const lumiere_task_options *o, const request *model, d
 }
 
 static void fill_given(task *t, double input_fps) {
-    static const lm_fit_kind fits[] = {[LUMIERE_FIT_DEFAULT] = LM_FIT_CROP,
-                                       [LUMIERE_FIT_CROP] = LM_FIT_CROP,
-                                       [LUMIERE_FIT_PAD] = LM_FIT_PAD,
-                                       [LUMIERE_FIT_STRETCH] = LM_FIT_STRETCH};
-    const lumiere_task_options *o = t->o;
+    const lm_task_options *o = t->o;
     const request *r = &t->r;
-    const lumiere_sides *pad = &o->pad;
-    t->box = o->box ? (lm_box){o->box->x, o->box->y, o->box->width, o->box->height} : (lm_box){0};
+    const lm_sides *pad = &o->pad;
     t->given_options = (lm_given_options){
-        .task = (lm_task_kind)o->task,
+        .task = o->task,
         .input = &o->input->clip,
         .input_fps = input_fps,
         .mask = o->mask ? &o->mask->clip : NULL,
-        .box = o->box ? &t->box : NULL,
+        .box = o->box,
         .feather = o->feather,
         .left = pad->left,
         .top = pad->top,
         .right = pad->right,
         .bottom = pad->bottom,
-        .fit = fits[o->fit],
-        .fit_mask = o->fit != LUMIERE_FIT_DEFAULT,
+        .fit = o->fit,
+        .fit_mask = o->fit_set,
         .background = {255, 255, 255},
         .frames = r->frames,
         .width = r->width,
@@ -64,42 +53,37 @@ static void fill_given(task *t, double input_fps) {
     for (int i = 0; i < 3 && o->background_given; i++) t->given_options.background[i] = o->background[i];
 }
 
-static lm_status check_options(lm_error *e, const lumiere_model *m, const lumiere_task_options *o) {
-    if ((unsigned)o->task >= TASKS) return lm_fail(e, LM_USAGE, "task %d is not known", (int)o->task);
-    if (o->task == LUMIERE_TEXT_TO_VIDEO)
+static lm_status check_options(lm_error *e, const lumiere_model *m, const lm_task_options *o) {
+    if (o->task == LM_TASK_GENERATE)
         return o->input || o->mask || o->box
                    ? lm_fail(e, LM_USAGE, "generate takes no input, mask or box; name the task they are for")
                    : LM_OK;
-    if (!o->input) return lm_fail(e, LM_USAGE, "%s needs a picture or clip, and none is given", names[o->task]);
-    if ((unsigned)o->fit > LUMIERE_FIT_STRETCH) return lm_fail(e, LM_USAGE, "fit %d is not known", (int)o->fit);
+    if (!o->input) return lm_fail(e, LM_USAGE, "%s needs a picture or clip, and none is given", lm_task_name(o->task));
     if (!(o->strength >= 0 && o->strength <= 1))
         return lm_fail(e, LM_USAGE, "the strength is %g; 0 (the input as it is) to 1 are possible", o->strength);
-    if (o->task != LUMIERE_EDIT && m->config.cond_channels != 4)
+    if (o->task != LM_TASK_EDIT && m->config.cond_channels != 4)
         return lm_fail(e, LM_MODEL,
                        "%s: this model's network has no condition input, which %s needs; one of the video "
                        "stage has",
-                       lm_model_folder_path(m->folder), names[o->task]);
+                       lm_model_folder_path(m->folder), lm_task_name(o->task));
     return LM_OK;
 }
 
-static double resolve_strength(const lumiere_task_options *o) {
-    static const double defaults[TASKS] = {
-        [LUMIERE_TEXT_TO_VIDEO] = 1, [LUMIERE_ANIMATE] = 0.7,     [LUMIERE_INPAINT] = 1,
-        [LUMIERE_OUTPAINT] = 1,      [LUMIERE_CINEMAGRAPH] = 0.7, [LUMIERE_EDIT] = 0.6};
-    bool given = o->strength_set || o->strength > 0;
-    return defaults[o->task] < 1 && given ? o->strength : defaults[o->task];
+static double resolve_strength(const lm_task_options *o) {
+    const lm_settings none = {.task = o->task};
+    if (!lm_setting_of(o->task, LM_KEY_strength)) return 1; // from noise alone
+    return o->strength_set || o->strength > 0 ? o->strength : lm_settings_number(&none, LM_KEY_strength);
 }
 
 static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *t) {
-    lumiere_enlargement asked = t->o->generate.enlarge;
-    if ((unsigned)asked > LUMIERE_ENLARGE_NOT) return lm_fail(e, LM_USAGE, "enlargement %d is not known", (int)asked);
-    t->enlarges = asked == LUMIERE_ENLARGE ||
-                  (asked == LUMIERE_ENLARGE_DEFAULT && t->o->task == LUMIERE_TEXT_TO_VIDEO && m->ssr != NULL);
+    lm_enlargement asked = t->o->generate.enlarge;
+    t->enlarges =
+        asked == LM_ENLARGE || (asked == LM_ENLARGE_DEFAULT && t->o->task == LM_TASK_GENERATE && m->ssr != NULL);
     upscale_request ignored;
     return t->enlarges ? task_enlargement(e, m, t, &ignored) : LM_OK;
 }
 
-lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_options *o, task *out) {
+lm_status task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out) {
     *out = (task){.o = o};
     LM_TRY(check_options(e, m, o));
     out->strength = resolve_strength(o);
@@ -108,7 +92,7 @@ lm_status task_resolve(lm_error *e, const lumiere_model *m, const lumiere_task_o
     LM_TRY(refine_resolve(e, m, out));
     if (!o->input) return LM_OK;
     double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
-    lumiere_generate_options filled = o->generate;
+    lm_generate_options filled = o->generate;
     fill_given(out, input_fps);
     LM_TRY(lm_given_check(e, &out->given_options));
     fill_defaults(o, &out->r, input_fps, &filled);
@@ -130,7 +114,7 @@ int task_steps(const task *t) {
 }
 
 bool task_starts_from_input(const task *t) {
-    return t->o->task == LUMIERE_ANIMATE || t->o->task == LUMIERE_CINEMAGRAPH || t->o->task == LUMIERE_EDIT;
+    return t->o->task == LM_TASK_ANIMATE || t->o->task == LM_TASK_CINEMAGRAPH || t->o->task == LM_TASK_EDIT;
 }
 
 static int set_numbers(json_t *recipe, const char *key, int a, int b, int c, int d) {
@@ -144,21 +128,19 @@ static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
 }
 
 bool task_describe(const task *t, json_t *recipe) {
-    static const char *const fits[] = {
-        [LUMIERE_FIT_CROP] = "crop", [LUMIERE_FIT_PAD] = "pad", [LUMIERE_FIT_STRETCH] = "stretch"};
-    const lumiere_task_options *o = t->o;
+    const lm_task_options *o = t->o;
     const lm_given_options *g = &t->given_options;
     int failed = 0;
     if (t->r.loop) failed |= json_object_set_new(recipe, "loop", json_true());
-    if (o->task == LUMIERE_TEXT_TO_VIDEO) return !failed;
-    failed |= json_object_set_new(recipe, "task", json_string(names[o->task]));
+    if (o->task == LM_TASK_GENERATE) return !failed;
+    failed |= json_object_set_new(recipe, "task", json_string(lm_task_name(o->task)));
     failed |= set_clip(recipe, "input_hash", o->input);
     if (o->mask) failed |= set_clip(recipe, "mask_hash", o->mask);
     if (o->box) failed |= set_numbers(recipe, "box", o->box->x, o->box->y, o->box->width, o->box->height);
-    if (o->task == LUMIERE_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
+    if (o->task == LM_TASK_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
     if (task_starts_from_input(t)) failed |= json_object_set_new(recipe, "strength", json_real(t->strength));
     if (o->feather > 0) failed |= json_object_set_new(recipe, "feather", json_real(o->feather));
-    if (fits[o->fit]) failed |= json_object_set_new(recipe, "fit", json_string(fits[o->fit]));
+    if (o->fit_set) failed |= json_object_set_new(recipe, "fit", json_string(lm_choice_name(LM_KEY_fit, o->fit)));
     if (o->no_composite) failed |= json_object_set_new(recipe, "no_composite", json_true());
     char colour[8];
     snprintf(colour, sizeof colour, "#%02x%02x%02x", g->background[0], g->background[1], g->background[2]);

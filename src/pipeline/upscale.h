@@ -27,7 +27,7 @@ typedef struct upscale_request {
     lm_grid grid;              // over [frames, run_height, run_width, 3]
 } upscale_request;
 // width and height are the input's.
-lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o, int frames, int width,
+lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
                           int height, upscale_request *out);
 
 // Frames a second of what is made of a clip.
@@ -35,6 +35,14 @@ double upscale_rate(const upscale_request *r, const lm_clip *in);
 
 // That of the clip that a task makes.
 lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);
+
+// Each as its relative of a task: check and estimate, run, describe.
+lm_status upscale_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, int frames, int width, int height,
+                           const lm_upscale_options *o, lumiere_estimate *out);
+lm_status upscale_clip(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                       const lm_upscale_options *o, lumiere_clip **out);
+lm_status upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
+                         const char *extra, char **json);
 
 int64_t upscale_evaluations(const upscale_request *r); // of the network, in the whole run
 // Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.

@@ -29,8 +29,7 @@ static int round_up(int n, int multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
-static lm_status resolve_windows(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o,
-                                 upscale_request *r) {
+static lm_status resolve_windows(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, upscale_request *r) {
     int most = m->ssr->config.max_frames;
     r->window = o->window ? o->window : most;
     if (r->window < 1 || r->window > most)
@@ -43,8 +42,7 @@ static lm_status resolve_windows(lm_error *e, const lumiere_model *m, const lumi
     return LM_OK;
 }
 
-static lm_status resolve_tiles(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o,
-                               upscale_request *r) {
+static lm_status resolve_tiles(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, upscale_request *r) {
     int side = side_multiple(&m->ssr->config);
     r->tile = o->tile ? o->tile : round_up(TILE, side);
     if (r->tile < side || r->tile > LM_MAX_SIDE || r->tile % side)
@@ -60,7 +58,7 @@ static lm_status resolve_tiles(lm_error *e, const lumiere_model *m, const lumier
     return LM_OK;
 }
 
-static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o,
+static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lm_upscale_options *o,
                                   upscale_request *r) {
     if (strlen(r->prompt) > MAX_PROMPT_BYTES)
         return lm_fail(e, LM_USAGE, "the prompt has %zu bytes; at most %d are possible", strlen(r->prompt),
@@ -77,7 +75,7 @@ static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lum
     return LM_OK;
 }
 
-lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lumiere_upscale_options *o, int frames, int width,
+lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
                           int height, upscale_request *out) {
     upscale_request *r = out;
     if (!m->ssr)
@@ -112,7 +110,7 @@ double upscale_rate(const upscale_request *r, const lm_clip *in) {
 }
 
 lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {
-    const lumiere_upscale_options o = {.prompt = t->r.prompt, .seed = t->r.seed, .clip = t->r.clip};
+    const lm_upscale_options o = {.prompt = t->r.prompt, .seed = t->r.seed, .clip = t->r.clip};
     return upscale_resolve(e, m, &o, t->r.frames, t->r.width, t->r.height, out);
 }
 

@@ -36,7 +36,7 @@ static bool add_item(lm_value *v, const char *text) {
 }
 
 lm_status lm_settings_copy(lm_error *e, const lm_settings *from, lm_settings *to) {
-    *to = (lm_settings){.task = from->task};
+    *to = (lm_settings){.task = from->task, .options = from->options};
     bool ok = true;
     for (int i = 0; i < LM_KEYS && ok; i++) {
         const lm_value *v = &from->values[i];
@@ -78,6 +78,13 @@ void lm_setting_wanted(const lumiere_setting *s, char *out, int size) {
         wanted_choice(s, out, size);
     else
         snprintf(out, (size_t)size, "%s", others[s->kind]);
+}
+
+const char *lm_settings_name(const lm_settings *s, lm_key id, char *room, int size) {
+    const lumiere_setting *f = &lm_setting_of(s->task, id)->face;
+    if (!s->options) return f->key;
+    snprintf(room, (size_t)size, "--%s", f->option);
+    return room;
 }
 
 static bool read_number(const lumiere_setting *s, const char *text, lm_value *out) {
@@ -213,6 +220,7 @@ lm_status lm_settings_set(lm_error *e, lm_settings *s, const char *name, const c
     lm_value read = {0};
     if (!name || !text) return lm_fail(e, LM_USAGE, "a setting needs a name and a value");
     LM_TRY(lm_setting_expect(e, s->task, name, &row));
+    s->options = !strncmp(name, "--", 2);
     if (!lm_value_read(&row->face, text, &read)) return refuse(e, &row->face, name, text);
     if (row->face.kind == LUMIERE_SEED && read.whole < 0) {
         if (row->face.source != LUMIERE_FROM_CHANCE)
@@ -224,16 +232,15 @@ lm_status lm_settings_set(lm_error *e, lm_settings *s, const char *name, const c
 }
 
 bool lm_settings_given(const lm_settings *s, lm_key id) {
-    return s->values[id].given;
+    return s && s->values[id].given;
 }
 
 // What is given, or else the table's; zeros where there is neither.
 static lm_value value_of(const lm_settings *s, lm_key id) {
-    const lm_value *v = &s->values[id];
-    const lm_setting *row = v->given ? NULL : lm_setting_of(s->task, id);
+    const lm_setting *row = lm_settings_given(s, id) ? NULL : lm_setting_of(s ? s->task : LM_TASK_GENERATE, id);
     lm_value preset = {0};
     if (row && row->face.preset && !row->face.list) lm_value_read(&row->face, row->face.preset, &preset);
-    return v->given ? *v : preset;
+    return lm_settings_given(s, id) ? s->values[id] : preset;
 }
 
 int64_t lm_settings_whole(const lm_settings *s, lm_key id) {
@@ -253,5 +260,26 @@ int lm_settings_choice(const lm_settings *s, lm_key id) {
 }
 
 const char *lm_settings_text(const lm_settings *s, lm_key id) {
-    return s->values[id].text;
+    return s ? s->values[id].text : NULL;
+}
+
+void lm_settings_colour(const lm_settings *s, lm_key id, unsigned char out[3]) {
+    const lm_value v = value_of(s, id);
+    memcpy(out, v.colour, sizeof v.colour);
+}
+
+void lm_settings_put_whole(lm_settings *s, lm_key id, int64_t value) {
+    s->values[id] = (lm_value){.given = true, .whole = value, .number = (double)value};
+}
+
+void lm_settings_put_number(lm_settings *s, lm_key id, double value) {
+    s->values[id] = (lm_value){.given = true, .number = value};
+}
+
+void lm_settings_put_flag(lm_settings *s, lm_key id, bool value) {
+    s->values[id] = (lm_value){.given = true, .flag = value};
+}
+
+void lm_settings_put_choice(lm_settings *s, lm_key id, int value) {
+    s->values[id] = (lm_value){.given = true, .choice = value};
 }

@@ -7,5 +7,3 @@ bool lm_value_read(const lumiere_setting *s, const char *text, lm_value *out);
 // Stores what was read of text, or adds text to a list. name: what the caller calls it.
 lm_status lm_value_store(lm_error *e, lm_settings *s, const lm_setting *row, const char *name, const char *text,
                          const lm_value *read);
-// The task's setting of that name, or LM_USAGE.
-lm_status lm_setting_expect(lm_error *e, lm_task_kind task, const char *name, const lm_setting **out);

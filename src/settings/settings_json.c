@@ -166,7 +166,7 @@ json_t *lm_settings_json(const lm_settings *s, lm_key id) {
 
 static char *print_list(const lm_settings *s, lm_key id) {
     json_t *list = lm_settings_json(s, id);
-    char *text = list ? json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
+    char *text = list ? json_dumps(list, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     char *copy = text ? lm_strdup(text) : NULL;
     free(text);
     json_decref(list);
@@ -201,11 +201,22 @@ char *lm_settings_print(const lm_settings *s, lm_key id) {
     return NULL;
 }
 
+// Whether JSON can hold it: the name of a file may be no UTF-8.
+static bool is_json(const lm_settings *s, lm_key id) {
+    const char *text = lm_settings_text(s, id);
+    json_t *checked = text ? json_string(text) : NULL, *any = text ? json_string_nocheck(text) : NULL;
+    bool ok = !text || checked || !any;
+    json_decref(checked);
+    json_decref(any);
+    return ok;
+}
+
 bool lm_settings_note(const lm_settings *s, json_t *recipe) {
     int failed = 0;
-    for (int i = 0; i < lm_setting_count(); i++) {
+    for (int i = 0; s && i < lm_setting_count(); i++) {
         const lm_setting *row = lm_setting_row(i);
         if (row->noting != LM_NOTED || !lm_setting_takes(row, s->task) || !lm_settings_given(s, row->id)) continue;
+        if (json_object_get(recipe, row->face.key) || !is_json(s, row->id)) continue;
         failed |= json_object_set_new(recipe, row->face.key, lm_settings_json(s, row->id));
     }
     return !failed;

@@ -153,14 +153,14 @@ static void check_media(doctor *d) {
 
 static void check_upscaler(doctor *d, lumiere_model *m) {
     lumiere_estimate estimate;
-    const lumiere_upscale_options o = {0};
-    int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
+    const lm_upscale_options o = {0};
     lm_error e = {0};
+    int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
     const lm_status status = upscale_load(&e, m);
     if (status != LM_OK)
         say(d, status, "super-resolution: %s", e.text);
-    else if (lumiere_estimate_upscale(d->c, m, frames, side, side, &o, &estimate) != LUMIERE_OK)
-        say(d, d->c->error.status, "super-resolution: %s", d->c->error.text);
+    else if (upscale_estimate(&e, d->c, m, frames, side, side, &o, &estimate) != LM_OK)
+        say(d, e.status, "super-resolution: %s", e.text);
     else
         say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",
             (double)lm_weights_count(m->ssr->weights) / 1e6, frames, estimate.width, estimate.height, estimate.seconds,
@@ -175,11 +175,11 @@ static void check_model(doctor *d, const char *folder) {
         return;
     }
     say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lumiere_model_name(m),
-        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
-        (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
-    const lumiere_generate_options o = {.prompt = "a rocket"};
-    if (lumiere_estimate_generate(d->c, m, &o, &estimate) != LUMIERE_OK)
-        say(d, d->c->error.status, "model: %s", d->c->error.text);
+        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder), (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
+    const lm_task_options o = {.generate = {.prompt = "a rocket"}};
+    lm_error e = {0};
+    if (task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
+        say(d, e.status, "model: %s", e.text);
     else
         say(d, LM_OK, "model: %d frames at %dx%d, %d steps: about %.0f s and %.0f MB", estimate.frames, estimate.width,
             estimate.height, estimate.steps, estimate.seconds, (double)estimate.bytes / 1e6);

@@ -6,7 +6,7 @@
 // process when memory is short.
 #include "cli/tiny_model.h"
 #include "device/device.h"
-#include "lumiere/lumiere.h"
+#include "pipeline/context.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -140,55 +140,72 @@ static int add_range(struct dl_phdr_info *info, size_t size, void *user) {
     return 0;
 }
 
-// A task with everything that it may be given.
-static lumiere_status run_task(lumiere_context *c, lumiere_model *m, const lumiere_clip *input, lumiere_clip **out) {
-    const lumiere_box box = {2, 2, 3, 4};
-    const lumiere_task_options o = {.generate = {.prompt = "a bee", .seed = 1, .width = 7, .height = 9, .loop = true},
-                                    .task = LUMIERE_INPAINT,
-                                    .input = input,
-                                    .box = &box,
-                                    .feather = 2};
+// All that is done with a request, its message in the context's place.
+static lumiere_status use_request(lumiere_context *c, lumiere_model *m, lumiere_request *r, lumiere_status status,
+                                  lumiere_clip **out) {
     lumiere_estimate estimate;
-    char *recipe = NULL;
-    lumiere_status status = lumiere_task_estimate(c, m, &o, &estimate);
-    if (status == LUMIERE_OK) status = lumiere_task_recipe(c, m, &o, "{\"input\":\"clip\"}", &recipe);
-    if (status == LUMIERE_OK) status = lumiere_task_run(c, m, &o, out);
+    char *recipe = NULL, *json = NULL;
+    lumiere_request *again = NULL;
+    if (status == LUMIERE_OK) status = lumiere_request_resolve(r, m);
+    if (status == LUMIERE_OK) status = lumiere_request_json(r, &json);
+    if (status == LUMIERE_OK) status = lumiere_request_set_json(r, json);
+    if (status == LUMIERE_OK) status = lumiere_request_estimate(r, m, &estimate);
+    if (status == LUMIERE_OK) lumiere_request_get(r, "steps"); // NULL when memory is short
+    if (status == LUMIERE_OK) status = lumiere_request_describe(r, m, "{\"note\":\"clip\"}", &recipe);
+    if (status == LUMIERE_OK) status = lumiere_request_run(r, m, out);
+    lm_error_clear(&c->error);
+    if (status != LUMIERE_OK) lm_fail(&c->error, (lm_status)status, "%s", lumiere_request_error(r));
+    if (status == LUMIERE_OK && (status = lumiere_request_create_from(recipe, &again)) != LUMIERE_OK)
+        lm_fail(&c->error, (lm_status)status, "%s", lumiere_request_error(again));
     lumiere_string_free(&recipe);
+    lumiere_string_free(&json);
+    lumiere_request_free(&again);
+    lumiere_request_free(&r);
     return status;
 }
 
-static lumiere_status run_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *clip, lumiere_clip **out) {
-    const lumiere_upscale_options o = {.prompt = "a bee", .steps = 1, .window = 3, .overlap = 1, .tile = 16};
-    lumiere_estimate estimate;
-    char *recipe = NULL;
-    lumiere_status status = lumiere_estimate_upscale(c, m, lumiere_clip_frames(clip), lumiere_clip_width(clip),
-                                                     lumiere_clip_height(clip), &o, &estimate);
-    if (status == LUMIERE_OK) status = lumiere_upscale_recipe(c, m, clip, &o, NULL, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_upscale(c, m, clip, &o, out);
-    lumiere_string_free(&recipe);
-    return status;
+// A task with everything that it may be given.
+static lumiere_status make_task(lumiere_context *c, lumiere_model *m, const lumiere_clip *input, lumiere_clip **out) {
+    lumiere_request *r = NULL;
+    lumiere_status status = lumiere_request_create("inpaint", &r);
+    if (status == LUMIERE_OK)
+        status = lumiere_request_set_json(r, "{\"prompt\":\"a bee\",\"seed\":1,\"width\":7,\"height\":9,\"loop\":true,"
+                                             "\"box\":[2,2,3,4],\"feather\":2,\"input\":\"x\"}");
+    if (status == LUMIERE_OK) status = lumiere_request_set_clip(r, "input", input);
+    return use_request(c, m, r, status, out);
+}
+
+static lumiere_status make_large(lumiere_context *c, lumiere_model *m, const lumiere_clip *clip, lumiere_clip **out) {
+    lumiere_request *r = NULL;
+    lumiere_status status = lumiere_request_create("upscale", &r);
+    if (status == LUMIERE_OK)
+        status =
+            lumiere_request_set_json(r, "{\"prompt\":\"a bee\",\"steps\":1,\"window\":3,\"overlap\":1,\"tile\":16}");
+    if (status == LUMIERE_OK) status = lumiere_request_set_clip(r, "input", clip);
+    return use_request(c, m, r, status, out);
+}
+
+static lumiere_status make_clip(lumiere_context *c, lumiere_model *m, lumiere_clip **out) {
+    lumiere_request *r = NULL;
+    lumiere_status status = lumiere_request_create("generate", &r);
+    if (status == LUMIERE_OK) status = lumiere_request_set(r, "--prompt", "a bee, moving from left to right");
+    if (status == LUMIERE_OK) status = lumiere_request_set(r, "negative_prompt", "a rocket");
+    return use_request(c, m, r, status, out);
 }
 
 // Everything from an empty process to frames and back. The message is copied, for the context is gone afterwards.
 static lumiere_status load_and_generate(const char *folder, char *message, size_t size) {
     const lumiere_context_options machine = {.threads = 1};
-    const lumiere_generate_options o = {
-        .prompt = "a bee, moving from left to right", .negative_prompt = "a rocket", .seed = 1};
     lumiere_context *c = NULL;
     lumiere_model *m = NULL;
     lumiere_clip *clip = NULL, *changed = NULL;
-    lumiere_estimate estimate;
-    char *recipe = NULL;
     lumiere_status status = lumiere_context_create(&machine, &c);
     if (status == LUMIERE_OK) status = lumiere_model_open(c, folder, &m);
-    if (status == LUMIERE_OK) status = lumiere_estimate_generate(c, m, &o, &estimate);
-    if (status == LUMIERE_OK) status = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_generate(c, m, &o, &clip);
-    if (status == LUMIERE_OK) status = run_task(c, m, clip, &changed);
+    if (status == LUMIERE_OK) status = make_clip(c, m, &clip);
+    if (status == LUMIERE_OK) status = make_task(c, m, clip, &changed);
     snprintf(message, size, "%s", lumiere_error_message(c));
     lumiere_clip_free(&clip);
     lumiere_clip_free(&changed);
-    lumiere_string_free(&recipe);
     lumiere_model_free(&m);
     lumiere_context_free(&c);
     return status;
@@ -203,7 +220,7 @@ static lumiere_status load_and_upscale(const char *folder, char *message, size_t
     lumiere_status status = lumiere_context_create(&machine, &c);
     if (status == LUMIERE_OK) status = lumiere_model_open(c, folder, &m);
     if (status == LUMIERE_OK) status = lumiere_clip_create(c, 4, 8, 8, 8, pixels, &clip);
-    if (status == LUMIERE_OK) status = run_upscale(c, m, clip, &large);
+    if (status == LUMIERE_OK) status = make_large(c, m, clip, &large);
     snprintf(message, size, "%s", lumiere_error_message(c));
     lumiere_clip_free(&clip);
     lumiere_clip_free(&large);
@@ -214,15 +231,17 @@ static lumiere_status load_and_upscale(const char *folder, char *message, size_t
 
 // A style by its file and one by its name, a clip in both, and none again.
 static lumiere_status run_styles(lumiere_context *c, lumiere_model *m, const char *folder, lumiere_clip **out) {
-    char file[300], *recipe = NULL;
+    char file[300];
+    lumiere_clip *plain = NULL;
+    lumiere_request *r = NULL;
     snprintf(file, sizeof file, "%s/wild.safetensors", folder);
-    const lumiere_style both[] = {{.style = file, .alpha = 0.5}, {.style = "wild", .alpha = 0.2}};
-    const lumiere_generate_options o = {.prompt = "a bee", .seed = 1, .steps = 1};
-    lumiere_status status = lumiere_model_set_styles(c, m, both, 2);
-    if (status == LUMIERE_OK) status = lumiere_generate(c, m, &o, out);
-    if (status == LUMIERE_OK) status = lumiere_generate_recipe(c, m, &o, NULL, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_model_set_styles(c, m, NULL, 0);
-    lumiere_string_free(&recipe);
+    lumiere_status status = lumiere_request_create("stylize", &r);
+    if (status == LUMIERE_OK) status = lumiere_request_set_json(r, "{\"prompt\":\"a bee\",\"seed\":1,\"steps\":1}");
+    if (status == LUMIERE_OK) status = lumiere_request_set(r, "style", file);
+    if (status == LUMIERE_OK) status = lumiere_request_set(r, "style", "wild");
+    status = use_request(c, m, r, status, out);
+    if (status == LUMIERE_OK) status = make_clip(c, m, &plain);
+    lumiere_clip_free(&plain);
     return status;
 }
 

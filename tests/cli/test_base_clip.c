@@ -1,6 +1,7 @@
 // The clip before its enlargement outlives a run that is stopped there, and what goes on from it ends in the same
 // bytes.
 #include "cli/clip_files.h"
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_pair.h"
 
@@ -274,45 +275,45 @@ static void the_library_hands_it_over(void **state) {
     for (int i = 0; i < 4; i++) { // in one pass and in two; with and without progress
         keeper k = {.answer = true};
         lumiere_clip *out = NULL, *again = NULL;
-        const lumiere_generate_options o = {.prompt = "a bee",
-                                            .seed = 5,
-                                            .clip = 3,
-                                            .frames = 4,
-                                            .width = 16,
-                                            .height = 12,
-                                            .steps = 2,
-                                            .refine = i % 2 ? 0.5 : 0,
-                                            .refine_set = true,
-                                            .progress = i / 2 ? on_step : NULL,
-                                            .base = keep,
-                                            .user = &k};
-        assert_int_equal(lumiere_generate(pair.context, pair.large, &o, &out), LUMIERE_OK);
+        const lm_generate_options o = {.prompt = "a bee",
+                                       .seed = 5,
+                                       .clip = 3,
+                                       .frames = 4,
+                                       .width = 16,
+                                       .height = 12,
+                                       .steps = 2,
+                                       .refine = i % 2 ? 0.5 : 0,
+                                       .refine_set = true,
+                                       .progress = i / 2 ? on_step : NULL,
+                                       .base = keep,
+                                       .user = &k};
+        assert_int_equal(run_generate(pair.context, pair.large, &o, &out), LUMIERE_OK);
         assert_int_equal(k.calls, 1);
         if (o.progress) assert_int_equal(k.steps_before, i % 2 ? 3 : 2); // before the first of the enlargement
         assert_int_equal(lumiere_clip_width(k.base), 16);
-        const lumiere_upscale_options u = {.prompt = "a bee", .seed = 5, .clip = 3};
-        assert_int_equal(lumiere_upscale(pair.context, pair.large, k.base, &u, &again), LUMIERE_OK);
+        const lm_upscale_options u = {.prompt = "a bee", .seed = 5, .clip = 3};
+        assert_int_equal(run_upscale(pair.context, pair.large, k.base, &u, &again), LUMIERE_OK);
         assert_true(same_pixels(out, again));
         lumiere_clip_free(&out);
         lumiere_clip_free(&again);
         lumiere_clip_free(&k.base);
         k = (keeper){.answer = false};
-        assert_int_equal(lumiere_generate(pair.context, pair.large, &o, &out), LUMIERE_CANCELLED);
+        assert_int_equal(run_generate(pair.context, pair.large, &o, &out), LUMIERE_CANCELLED);
         assert_null(out);
         assert_int_equal(k.calls, 1);
         lumiere_clip_free(&k.base);
     }
     keeper k = {.answer = true};
     lumiere_clip *out = NULL;
-    const lumiere_generate_options plain = {.prompt = "a bee",
-                                            .frames = 2,
-                                            .width = 16,
-                                            .height = 16,
-                                            .steps = 1,
-                                            .enlarge = LUMIERE_ENLARGE_NOT,
-                                            .base = keep,
-                                            .user = &k};
-    assert_int_equal(lumiere_generate(pair.context, pair.large, &plain, &out), LUMIERE_OK);
+    const lm_generate_options plain = {.prompt = "a bee",
+                                       .frames = 2,
+                                       .width = 16,
+                                       .height = 16,
+                                       .steps = 1,
+                                       .enlarge = LM_ENLARGE_NOT,
+                                       .base = keep,
+                                       .user = &k};
+    assert_int_equal(run_generate(pair.context, pair.large, &plain, &out), LUMIERE_OK);
     assert_int_equal(k.calls, 0);
     lumiere_clip_free(&out);
 }
@@ -324,19 +325,19 @@ static void no_memory_for_the_enlargement(void **state) {
     skip(); // the sanitizer reserves terabytes of address space
 #else
     keeper k = {.answer = true};
-    lumiere_generate_options o = {.prompt = "a bee",
-                                  .frames = 80,
-                                  .width = 64,
-                                  .height = 64,
-                                  .steps = 1,
-                                  .enlarge = LUMIERE_ENLARGE_NOT,
-                                  .progress = on_step,
-                                  .base = keep,
-                                  .user = &k};
+    lm_generate_options o = {.prompt = "a bee",
+                             .frames = 80,
+                             .width = 64,
+                             .height = 64,
+                             .steps = 1,
+                             .enlarge = LM_ENLARGE_NOT,
+                             .progress = on_step,
+                             .base = keep,
+                             .user = &k};
     lumiere_estimate small, large;
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &small), LUMIERE_OK);
-    o.enlarge = LUMIERE_ENLARGE;
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &large), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &small), LUMIERE_OK);
+    o.enlarge = LM_ENLARGE;
+    assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &large), LUMIERE_OK);
     assert_true(large.base_width == 64 && large.width == 256 && small.base_width == 0);
     assert_true(large.bytes > small.bytes + 60000000);
     struct rlimit old, limit;
@@ -346,7 +347,7 @@ static void no_memory_for_the_enlargement(void **state) {
     while (setrlimit(RLIMIT_AS, &limit) == 0 && lm_memory_available() > 60000000) limit.rlim_cur -= 10000000;
     while (setrlimit(RLIMIT_AS, &limit) == 0 && lm_memory_available() < 50000000) limit.rlim_cur += 10000000;
     lumiere_clip *out = NULL;
-    lumiere_status status = lumiere_generate(pair.context, pair.large, &o, &out);
+    lumiere_status status = run_generate(pair.context, pair.large, &o, &out);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
     assert_int_equal(status, LUMIERE_MEMORY);
     assert_non_null(strstr(lumiere_error_message(pair.context), "80 frames enlarged to 256x256"));

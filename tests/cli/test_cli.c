@@ -165,7 +165,7 @@ static void prompts_are_checked(void **state) {
     GENERATE(longest);
     expect_refused(&r, 2, "10000 bytes");
     GENERATE("a bee", "-n", longest);
-    expect_refused(&r, 2, "negative prompt");
+    expect_refused(&r, 2, "--negative-prompt has");
     GENERATE("a \xff bee");
     expect_refused(&r, 2, "UTF-8");
     GENERATE("a bee", "-n", "\xc3");

@@ -1,5 +1,6 @@
 // What an estimate takes.
 #include "cli/run_command.h"
+#include "cli/run_options.h"
 #include "cli/tiny_model.h"
 
 #include "base/clock.h"
@@ -30,17 +31,17 @@ static void an_estimate_runs_no_network(void **state) {
     lumiere_context *c;
     lumiere_model *m;
     lumiere_estimate estimate;
-    const lumiere_generate_options o = {.prompt = "a bee", .negative_prompt = "a rocket"};
+    const lm_generate_options o = {.prompt = "a bee", .negative_prompt = "a rocket"};
     assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
     if (lumiere_model_open(c, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
     // the first one measures the machine and plans the networks
-    assert_int_equal(lumiere_estimate_generate(c, m, &o, &estimate), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(c, m, &o, &estimate), LUMIERE_OK);
     counted = c->device->backend;
     lm_backend counting = *counted;
     counting.run = count_run;
     c->device->backend = &counting;
     runs = 0;
-    assert_int_equal(lumiere_estimate_generate(c, m, &o, &estimate), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(c, m, &o, &estimate), LUMIERE_OK);
     c->device->backend = counted;
     assert_int_equal(runs, 0);
     lumiere_model_free(&m);
@@ -63,7 +64,7 @@ static void an_unloaded_model_estimates(void **state) {
     lumiere_model *m, *loaded;
     lumiere_estimate known, e = {0};
     char *recipe = NULL, *again = NULL;
-    const lumiere_generate_options o = {.prompt = "a rocket, moving from left to right"};
+    const lm_generate_options o = {.prompt = "a rocket, moving from left to right"};
     assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
     counted = c->device->backend;
     lm_backend counting = *counted;
@@ -73,7 +74,7 @@ static void an_unloaded_model_estimates(void **state) {
     const double before = resident(), started = lm_seconds();
     if (lumiere_model_open_unloaded(c, LM_SOURCE_DIR "/models/emoji", &m)) fail_msg("%s", lumiere_error_message(c));
     const double opened = lm_seconds();
-    assert_int_equal(lumiere_estimate_generate(c, m, &o, &e), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(c, m, &o, &e), LUMIERE_OK);
     print_message("opened in %.1f ms, estimated in %.1f ms, %.1f MB\n", 1e3 * (opened - started),
                   1e3 * (lm_seconds() - opened), (resident() - before) / 1e6);
     assert_int_equal(runs, 0);
@@ -82,11 +83,11 @@ static void an_unloaded_model_estimates(void **state) {
 #if !defined(__SANITIZE_ADDRESS__)
     assert_true(resident() - before < 30e6);
 #endif
-    assert_int_equal(lumiere_generate_recipe(c, m, &o, NULL, &recipe), LUMIERE_OK);
+    assert_int_equal(run_generate_recipe(c, m, &o, NULL, &recipe), LUMIERE_OK);
     c->device->backend = counted;
     if (lumiere_model_open(c, LM_SOURCE_DIR "/models/emoji", &loaded)) fail_msg("%s", lumiere_error_message(c));
-    assert_int_equal(lumiere_estimate_generate(c, loaded, &o, &known), LUMIERE_OK);
-    assert_int_equal(lumiere_generate_recipe(c, loaded, &o, NULL, &again), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(c, loaded, &o, &known), LUMIERE_OK);
+    assert_int_equal(run_generate_recipe(c, loaded, &o, NULL, &again), LUMIERE_OK);
     assert_string_equal(recipe, again);
     assert_true(known.seconds > 0);
     assert_int_equal(e.bytes, known.bytes);
@@ -104,12 +105,12 @@ static void an_unloaded_model_makes_the_same_clip(void **state) {
     lumiere_context *c;
     lumiere_model *m, *loaded;
     lumiere_clip *a, *b;
-    const lumiere_generate_options o = {.prompt = "a bee"};
+    const lm_generate_options o = {.prompt = "a bee"};
     assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
     if (lumiere_model_open_unloaded(c, folder, &m)) fail_msg("%s", lumiere_error_message(c));
     if (lumiere_model_open(c, folder, &loaded)) fail_msg("%s", lumiere_error_message(c));
-    assert_int_equal(lumiere_generate(c, m, &o, &a), LUMIERE_OK);
-    assert_int_equal(lumiere_generate(c, loaded, &o, &b), LUMIERE_OK);
+    assert_int_equal(run_generate(c, m, &o, &a), LUMIERE_OK);
+    assert_int_equal(run_generate(c, loaded, &o, &b), LUMIERE_OK);
     assert_string_equal(lumiere_model_hash(m), lumiere_model_hash(loaded));
     assert_memory_equal(a->clip.data, b->clip.data, (size_t)a->clip.frames * 8 * 8 * 3);
     lumiere_clip_free(&a);

@@ -166,7 +166,7 @@ static void values_of_another_type_are_refused(void **state) {
         {"sampler", "\"\"", "\"sampler\" must be dpmpp_2m|ddim"},
         {"precision", "\"auto|fp32\"", "\"precision\" must be auto|fp32|bf16"},
         {"style_strip", "[0.5]", "generate takes no --style-strip"},
-        {"tile", "512", "generate takes no --tile"},
+        {"tile", "512", "generate takes no \"tile\"; upscale does"},
         {"styles", "{}", "\"styles\" must be a list"},
         {"styles", "[\"flat\"]", "\"styles\" must be a list of styles"},
         {"styles", "[{\"style\":\"a\",\"alpha\":\"0.5\",\"hash\":\"0\"}]", "\"styles\" must be a list of styles"},

@@ -1,5 +1,6 @@
 // A kernel that fails ends each of the library's calls with LUMIERE_MEMORY and a message that names the node, rather
 // than with talk of damaged weights; context and model are good for the same call again.
+#include "cli/run_options.h"
 #include "cli/tiny_pair.h"
 #include "refusing_dnnl.h"
 
@@ -15,27 +16,27 @@
 static tiny_pair pair;
 
 static lumiere_status generate(lumiere_clip **out) {
-    const lumiere_generate_options o = {.prompt = "a bee", .seed = 3, .width = 8, .height = 8, .frames = 4, .steps = 2};
-    return lumiere_generate(pair.context, pair.small, &o, out);
+    const lm_generate_options o = {.prompt = "a bee", .seed = 3, .width = 8, .height = 8, .frames = 4, .steps = 2};
+    return run_generate(pair.context, pair.small, &o, out);
 }
 
 static lumiere_status generate_large(lumiere_clip **out) {
-    const lumiere_generate_options o = {.prompt = "a bee", .seed = 3, .width = 8, .height = 8, .frames = 4, .steps = 1};
-    return lumiere_generate(pair.context, pair.large, &o, out);
+    const lm_generate_options o = {.prompt = "a bee", .seed = 3, .width = 8, .height = 8, .frames = 4, .steps = 1};
+    return run_generate(pair.context, pair.large, &o, out);
 }
 
 static lumiere_status generate_twice(lumiere_clip **out) {
-    const lumiere_generate_options o = {
+    const lm_generate_options o = {
         .prompt = "a bee", .seed = 3, .width = 16, .height = 16, .frames = 4, .steps = 2, .refine = 0.5};
-    return lumiere_generate(pair.context, pair.small, &o, out);
+    return run_generate(pair.context, pair.small, &o, out);
 }
 
 static lumiere_status upscale(lumiere_clip **out) {
     static const uint8_t pixels[4 * 8 * 8 * 3] = {10, 20, 30};
-    const lumiere_upscale_options o = {.prompt = "a bee", .steps = 2, .window = 3, .overlap = 1, .tile = 16};
+    const lm_upscale_options o = {.prompt = "a bee", .steps = 2, .window = 3, .overlap = 1, .tile = 16};
     lumiere_clip *clip;
     assert_int_equal(lumiere_clip_create(pair.context, 4, 8, 8, 8, pixels, &clip), LUMIERE_OK);
-    lumiere_status s = lumiere_upscale(pair.context, pair.large, clip, &o, out);
+    lumiere_status s = run_upscale(pair.context, pair.large, clip, &o, out);
     lumiere_clip_free(&clip);
     return s;
 }

@@ -2,12 +2,12 @@
 // checked as usual, and says there what would be right: it passes while that is not so, and fails once it is, so that
 // whoever mends the defect turns it into an ordinary test beside its relatives.
 #include "cli/clip_files.h"
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 
 #include "pipeline/context.h"
 
-#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -43,29 +43,6 @@ static void masks_as_long_as_their_clip_fit(void **state) {
     lm_clip_free(&clip);
 }
 
-// A model computes in the precision of the context that it was opened in.
-static void recipes_name_the_precision_that_was_used(void **state) {
-    (void)state;
-    lumiere_context *a, *b;
-    lumiere_model *m;
-    char *text = NULL;
-    assert_int_equal(lumiere_context_create(&(lumiere_context_options){.precision = "fp32"}, &a), LUMIERE_OK);
-    assert_int_equal(lumiere_context_create(&(lumiere_context_options){.precision = "bf16"}, &b), LUMIERE_OK);
-    if (lumiere_model_open(a, folder, &m) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(a));
-    assert_int_equal(m->compute, LM_F32);
-    lumiere_status status = lumiere_generate_recipe(b, m, &(lumiere_generate_options){.prompt = "a bee"}, NULL, &text);
-    json_t *recipe = text ? json_loads(text, 0, NULL) : NULL;
-    const char *precision = json_string_value(json_object_get(recipe, "precision"));
-    if (status == LUMIERE_OK) assert_non_null(precision);
-    expect_still_wrong(status != LUMIERE_OK || !strcmp(precision, "fp32"),
-                       "the recipe names the precision of another context than the model's");
-    json_decref(recipe);
-    lumiere_string_free(&text);
-    lumiere_model_free(&m);
-    lumiere_context_free(&a);
-    lumiere_context_free(&b);
-}
-
 static int set_up(void **state) {
     (void)state;
     unsetenv("LUMIERE_MODEL");
@@ -84,7 +61,6 @@ static int tear_down(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(masks_as_long_as_their_clip_fit),
-        cmocka_unit_test(recipes_name_the_precision_that_was_used),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -1,5 +1,6 @@
 // Handles may be freed in any order, on any thread: nothing must outlive anything, and what is freed last takes the
 // device's threads with it.
+#include "cli/run_options.h"
 #include "cli/tiny_model.h"
 #include "lumiere/lumiere.h"
 
@@ -30,9 +31,9 @@ static lumiere_model *open_model(lumiere_context *c) {
 }
 
 static lumiere_status generate(lumiere_context *c, lumiere_model *m, lumiere_clip **out) {
-    const lumiere_generate_options o = {
+    const lm_generate_options o = {
         .prompt = "a bee", .seed = 3, .width = 8, .height = 8, .frames = 4, .steps = 2, .refine_set = true};
-    return lumiere_generate(c, m, &o, out);
+    return run_generate(c, m, &o, out);
 }
 
 static bool same(const lumiere_clip *a, const lumiere_clip *b) {
@@ -79,7 +80,7 @@ static void any_order_will_do(void **state) {
     }
 }
 
-// Through another context of the same precision: as before, and two models of one device after each other.
+// With its context gone: as before, and two models of one device after each other.
 static void a_model_works_after_its_context(void **state) {
     (void)state;
     const int threads = count_threads();
@@ -89,10 +90,10 @@ static void a_model_works_after_its_context(void **state) {
     char *recipe;
     assert_int_equal(generate(first, m, &before), LUMIERE_OK);
     lumiere_context_free(&first);
-    const lumiere_generate_options o = {.prompt = "a bee", .frames = 4};
+    const lm_generate_options o = {.prompt = "a bee", .frames = 4};
     lumiere_estimate e;
-    assert_int_equal(lumiere_estimate_generate(other, m, &o, &e), LUMIERE_OK);
-    assert_int_equal(lumiere_generate_recipe(other, m, &o, NULL, &recipe), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(other, m, &o, &e), LUMIERE_OK);
+    assert_int_equal(run_generate_recipe(other, m, &o, NULL, &recipe), LUMIERE_OK);
     lumiere_string_free(&recipe);
     for (int i = 0; i < 2; i++) {
         if (generate(other, i ? twin : m, &after) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(other));
@@ -100,26 +101,26 @@ static void a_model_works_after_its_context(void **state) {
         lumiere_clip_free(&after);
         if (i == 0) lumiere_model_free(&m);
     }
-    assert_int_equal(lumiere_model_set_styles(other, twin, NULL, 0), LUMIERE_OK);
+    assert_int_equal(run_set_styles(other, twin, NULL, 0), LUMIERE_OK);
     lumiere_model_free(&twin);
     lumiere_context_free(&other);
     lumiere_clip_free(&before);
     expect_threads(threads);
 }
 
-// A context that could not be created has no device; a model of another one is no way around that.
+// A context that could not be created has no device, and models of others need none of it.
 static void a_context_without_a_device_refuses(void **state) {
     (void)state;
     const lumiere_context_options none = {.device = "none"};
     lumiere_context *c = open_context(), *broken;
     lumiere_model *m = open_model(c), *no;
-    const lumiere_generate_options o = {.prompt = "a bee", .frames = 4};
+    const lm_generate_options o = {.prompt = "a bee", .frames = 4};
     lumiere_estimate e;
     assert_int_equal(lumiere_context_create(&none, &broken), LUMIERE_USAGE);
     assert_int_equal(lumiere_model_open(broken, folder, &no), LUMIERE_USAGE);
     assert_null(no);
-    assert_int_equal(lumiere_estimate_generate(broken, m, &o, &e), LUMIERE_USAGE);
     assert_non_null(strstr(lumiere_error_message(broken), "no device"));
+    if (run_generate_estimate(broken, m, &o, &e) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(broken));
     lumiere_context_free(&c);
     lumiere_context_free(&broken);
     lumiere_model_free(&m);

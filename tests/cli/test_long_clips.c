@@ -1,4 +1,5 @@
 // Clips longer than the network's 80 frames, and generation that ends with super-resolution; on a tiny model.
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 #include "cli/tiny_pair.h"
@@ -32,9 +33,9 @@ static int clean(void **state) {
     return 0;
 }
 
-static lumiere_clip *generate(lumiere_model *m, const lumiere_generate_options *o) {
+static lumiere_clip *generate(lumiere_model *m, const lm_generate_options *o) {
     lumiere_clip *out = NULL;
-    if (lumiere_generate(pair.context, m, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
+    if (run_generate(pair.context, m, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
     return out;
 }
 
@@ -84,14 +85,14 @@ static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double
 }
 
 static void check_long(lumiere_model *m, int frames, int overlap) {
-    const lumiere_generate_options o = {.prompt = "a bee",
-                                        .seed = 3,
-                                        .frames = frames,
-                                        .steps = 2,
-                                        .cfg_scale = 1,
-                                        .sampler = LUMIERE_DDIM,
-                                        .overlap = overlap,
-                                        .overlap_set = true};
+    const lm_generate_options o = {.prompt = "a bee",
+                                   .seed = 3,
+                                   .frames = frames,
+                                   .steps = 2,
+                                   .cfg_scale = 1,
+                                   .sampler = LM_SAMPLER_DDIM,
+                                   .overlap = overlap,
+                                   .overlap_set = true};
     lumiere_clip *clip = generate(m, &o);
     assert_int_equal(lumiere_clip_frames(clip), frames);
     // computed in pairs: the tiny network halves time once
@@ -136,22 +137,22 @@ static void frames_are_told_their_moments(void **state) {
 
 static void the_longest_clip_is_640_frames(void **state) {
     (void)state;
-    const lumiere_generate_options o = {.prompt = "a bee", .frames = 640, .steps = 1};
+    const lm_generate_options o = {.prompt = "a bee", .frames = 640, .steps = 1};
     lumiere_clip *clip = generate(pair.small, &o);
     assert_int_equal(lumiere_clip_frames(clip), 640);
     lumiere_clip_free(&clip);
 }
 
-static double flops_of(const lumiere_generate_options *o) {
+static double flops_of(const lm_generate_options *o) {
     lumiere_estimate e;
-    if (lumiere_estimate_generate(pair.context, pair.small, o, &e) != LUMIERE_OK)
+    if (run_generate_estimate(pair.context, pair.small, o, &e) != LUMIERE_OK)
         fail_msg("%s", lumiere_error_message(pair.context));
     return e.flops;
 }
 
 static void estimates_count_the_windows(void **state) {
     (void)state;
-    lumiere_generate_options o = {.prompt = "a bee", .frames = 80};
+    lm_generate_options o = {.prompt = "a bee", .frames = 80};
     double one = flops_of(&o);
     o.frames = 640; // stride 64: windows from 0, 64 ... 512, and 560
     assert_true(flops_of(&o) == 10 * one);
@@ -159,50 +160,51 @@ static void estimates_count_the_windows(void **state) {
     assert_true(flops_of(&o) == 15 * one);
 }
 
-static void refused(lumiere_generate_options o, const char *message) {
+static void refused(lm_generate_options o, const char *message) {
     lumiere_estimate e;
     o.prompt = "a bee";
-    if (lumiere_estimate_generate(pair.context, pair.small, &o, &e) != LUMIERE_USAGE ||
+    if (run_generate_estimate(pair.context, pair.small, &o, &e) != LUMIERE_USAGE ||
         !strstr(lumiere_error_message(pair.context), message))
         fail_msg("'%s'; expected '%s'", lumiere_error_message(pair.context), message);
 }
 
 static void wrong_lengths_are_refused(void **state) {
     (void)state;
-    refused((lumiere_generate_options){.frames = 641}, "frames is 641; it must be a whole number from 1 to 640");
-    refused((lumiere_generate_options){.frames = 100, .overlap = 7}, "overlap by 7; multiples of 2 below 80");
-    refused((lumiere_generate_options){.frames = 100, .overlap = 80}, "overlap by 80");
-    refused((lumiere_generate_options){.frames = 100, .overlap = -2}, "overlap by -2");
-    refused((lumiere_generate_options){.frames = 81, .loop = true}, "a loop of 81 frames");
+    refused((lm_generate_options){.frames = 641}, "frames is \"641\"; it must be a whole number from 1 to 640");
+    refused((lm_generate_options){.frames = 100, .overlap = 7}, "overlap by 7; multiples of 2 below 80");
+    refused((lm_generate_options){.frames = 100, .overlap = 80}, "overlap by 80");
+    refused((lm_generate_options){.frames = 100, .overlap = -2},
+            "overlap is \"-2\"; it must be a whole number from 0 to");
+    refused((lm_generate_options){.frames = 81, .loop = true}, "a loop of 81 frames");
 }
 
 // ---- generation that ends with super-resolution ----
 
 static void generation_ends_at_four_times_the_size(void **state) {
     (void)state;
-    lumiere_generate_options o = {.prompt = "a bee", .seed = 9, .frames = 3, .width = 6, .height = 5, .steps = 2};
+    lm_generate_options o = {.prompt = "a bee", .seed = 9, .frames = 3, .width = 6, .height = 5, .steps = 2};
     lumiere_clip *without = generate(pair.small, &o), *with = generate(pair.large, &o), *enlarged;
     assert_int_equal(lumiere_clip_width(without), 6);
     assert_int_equal(lumiere_clip_width(with), 24);
     assert_int_equal(lumiere_clip_height(with), 20);
     assert_int_equal(lumiere_clip_frames(with), 3);
     assert_true(lumiere_clip_fps(with) == 8);
-    const lumiere_upscale_options u = {.prompt = "a bee", .seed = 9};
-    assert_int_equal(lumiere_upscale(pair.context, pair.large, without, &u, &enlarged), LUMIERE_OK);
+    const lm_upscale_options u = {.prompt = "a bee", .seed = 9};
+    assert_int_equal(run_upscale(pair.context, pair.large, without, &u, &enlarged), LUMIERE_OK);
     assert_memory_equal(lumiere_clip_data(with), lumiere_clip_data(enlarged), bytes_of(with));
-    o.enlarge = LUMIERE_ENLARGE_NOT;
+    o.enlarge = LM_ENLARGE_NOT;
     lumiere_clip *left = generate(pair.large, &o);
     assert_memory_equal(lumiere_clip_data(left), lumiere_clip_data(without), bytes_of(without));
-    o.enlarge = LUMIERE_ENLARGE;
+    o.enlarge = LM_ENLARGE;
     lumiere_clip *none;
-    assert_int_equal(lumiere_generate(pair.context, pair.small, &o, &none), LUMIERE_MODEL);
+    assert_int_equal(run_generate(pair.context, pair.small, &o, &none), LUMIERE_MODEL);
     assert_null(none);
     lumiere_estimate e, least;
-    o.enlarge = LUMIERE_ENLARGE_DEFAULT;
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &e), LUMIERE_OK);
+    o.enlarge = LM_ENLARGE_DEFAULT;
+    assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &e), LUMIERE_OK);
     assert_int_equal(e.width, 24);
-    o.enlarge = LUMIERE_ENLARGE_NOT;
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.large, &o, &least), LUMIERE_OK);
+    o.enlarge = LM_ENLARGE_NOT;
+    assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &least), LUMIERE_OK);
     assert_true(e.flops > least.flops && e.bytes > least.bytes && e.seconds > least.seconds);
     lumiere_clip *clips[] = {without, with, enlarged, left};
     for (int i = 0; i < 4; i++) lumiere_clip_free(&clips[i]);
@@ -213,16 +215,16 @@ static void tasks_are_enlarged_when_asked(void **state) {
     uint8_t pixels[8 * 8 * 3] = {10, 200, 30};
     lumiere_clip *in, *out;
     assert_int_equal(lumiere_clip_create(pair.context, 1, 8, 8, 0, pixels, &in), LUMIERE_OK);
-    lumiere_task_options o = {.task = LUMIERE_ANIMATE, .input = in};
-    o.generate = (lumiere_generate_options){.prompt = "a bee", .frames = 84, .steps = 1};
-    assert_int_equal(lumiere_task_run(pair.context, pair.large, &o, &out), LUMIERE_OK);
+    lm_task_options o = {.task = LM_TASK_ANIMATE, .input = in};
+    o.generate = (lm_generate_options){.prompt = "a bee", .frames = 84, .steps = 1};
+    assert_int_equal(run_task(pair.context, pair.large, &o, &out), LUMIERE_OK);
     assert_int_equal(lumiere_clip_width(out), 8);
     assert_int_equal(lumiere_clip_frames(out), 84);
     assert_memory_equal(lumiere_clip_data(out), pixels, sizeof pixels); // the given frame begins the long clip
     lumiere_clip_free(&out);
-    o.generate.enlarge = LUMIERE_ENLARGE;
+    o.generate.enlarge = LM_ENLARGE;
     o.generate.frames = 2;
-    assert_int_equal(lumiere_task_run(pair.context, pair.large, &o, &out), LUMIERE_OK);
+    assert_int_equal(run_task(pair.context, pair.large, &o, &out), LUMIERE_OK);
     assert_int_equal(lumiere_clip_width(out), 32);
     lumiere_clip_free(&out);
     lumiere_clip_free(&in);
@@ -245,7 +247,7 @@ static bool on_step(void *user, int step, int steps, double seconds_left, const 
 static void progress_goes_through_both_networks(void **state) {
     (void)state;
     watch w = {0};
-    const lumiere_generate_options o = {
+    const lm_generate_options o = {
         .prompt = "a bee", .frames = 20, .steps = 3, .preview_every = 1, .progress = on_step, .user = &w};
     lumiere_clip *clip = generate(pair.large, &o);
     lumiere_clip_free(&clip);
@@ -255,7 +257,7 @@ static void progress_goes_through_both_networks(void **state) {
     assert_int_equal(w.large_previews, 7);
     for (int at = 2; at < 19; at += 8) {
         w = (watch){.stop_after = at};
-        assert_int_equal(lumiere_generate(pair.context, pair.large, &o, &clip), LUMIERE_CANCELLED);
+        assert_int_equal(run_generate(pair.context, pair.large, &o, &clip), LUMIERE_CANCELLED);
         assert_null(clip);
         assert_int_equal(w.calls, at);
     }

@@ -1,4 +1,5 @@
 // Text to video in two passes, on a tiny model with random weights: what they are, their default, progress, recipe.
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 #include "cli/tiny_pair.h"
@@ -13,9 +14,9 @@
 
 static tiny_pair pair;
 
-static lumiere_clip *run(lumiere_model *m, const lumiere_task_options *o) {
+static lumiere_clip *run(lumiere_model *m, const lm_task_options *o) {
     lumiere_clip *clip;
-    if (lumiere_task_run(pair.context, m, o, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
+    if (run_task(pair.context, m, o, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(pair.context));
     return clip;
 }
 
@@ -31,20 +32,20 @@ static void the_passes_are_a_smaller_clip_and_an_edit_of_it(void **state) {
     static const int sizes[][3] = {{16, 16, 4}, {24, 10, 4}, {7, 13, 3}};
     for (int i = 0; i < 3; i++) {
         int width = sizes[i][0], height = sizes[i][1], frames = sizes[i][2];
-        const lumiere_generate_options g = {
+        const lm_generate_options g = {
             .prompt = "a bee", .seed = 3, .clip = 1, .width = width, .height = height, .frames = frames, .steps = 4};
-        lumiere_task_options both = {.generate = g}, first = {.generate = g}, second = {.generate = g};
+        lm_task_options both = {.generate = g}, first = {.generate = g}, second = {.generate = g};
         both.generate.refine = 0.5;
         first.generate.width /= 2;
         first.generate.height /= 2;
         lumiere_clip *made = run(pair.small, &both), *small = run(pair.small, &first);
-        second.task = LUMIERE_EDIT;
+        second.task = LM_TASK_EDIT;
         second.input = small;
-        second.fit = LUMIERE_FIT_STRETCH;
+        second.fit = LM_FIT_STRETCH;
         second.strength = 0.5;
         lumiere_clip *by_hand = run(pair.small, &second), *at_once;
         assert_true(same(made, by_hand));
-        assert_int_equal(lumiere_generate(pair.context, pair.small, &g, &at_once), LUMIERE_OK);
+        assert_int_equal(run_generate(pair.context, pair.small, &g, &at_once), LUMIERE_OK);
         assert_false(same(made, at_once));
         lumiere_clip_free(&made);
         lumiere_clip_free(&small);
@@ -70,32 +71,32 @@ static bool on_step(void *user, int step, int steps, double seconds_left, const 
 static void progress_counts_both_passes(void **state) {
     (void)state;
     watch w = {.steps = 9};
-    lumiere_generate_options o = {.prompt = "a bee", .width = 16, .height = 16, .steps = 6, .refine = 0.5};
+    lm_generate_options o = {.prompt = "a bee", .width = 16, .height = 16, .steps = 6, .refine = 0.5};
     lumiere_clip *clip;
     lumiere_estimate e, small;
     o.progress = on_step;
     o.preview_every = 2;
     o.user = &w;
-    assert_int_equal(lumiere_generate(pair.context, pair.small, &o, &clip), LUMIERE_OK);
+    assert_int_equal(run_generate(pair.context, pair.small, &o, &clip), LUMIERE_OK);
     assert_int_equal(w.calls, 9);
     assert_int_equal(w.previews, 2 + 1);
     lumiere_clip_free(&clip);
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.small, &o, &e), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(pair.context, pair.small, &o, &e), LUMIERE_OK);
     assert_int_equal(e.steps, 9);
     assert_int_equal(e.width, 16);
     assert_string_equal(e.fit, "");
     o.refine = 0;
-    assert_int_equal(lumiere_estimate_generate(pair.context, pair.small, &o, &small), LUMIERE_OK);
+    assert_int_equal(run_generate_estimate(pair.context, pair.small, &o, &small), LUMIERE_OK);
     assert_true(e.flops > 0.5 * small.flops && e.flops < small.flops); // a half and a quarter
     o.refine = 0.5;
     for (int stop = 4; stop <= 8; stop += 4) {
         w = (watch){.steps = 9, .stop_at = stop};
-        assert_int_equal(lumiere_generate(pair.context, pair.small, &o, &clip), LUMIERE_CANCELLED);
+        assert_int_equal(run_generate(pair.context, pair.small, &o, &clip), LUMIERE_CANCELLED);
         assert_null(clip);
         assert_int_equal(w.calls, stop);
     }
     w = (watch){.steps = 9 + 8}; // super-resolution's usual steps, one window
-    assert_int_equal(lumiere_generate(pair.context, pair.large, &o, &clip), LUMIERE_OK);
+    assert_int_equal(run_generate(pair.context, pair.large, &o, &clip), LUMIERE_OK);
     assert_int_equal(w.calls, 17);
     assert_int_equal(lumiere_clip_width(clip), 64);
     lumiere_clip_free(&clip);
@@ -126,16 +127,16 @@ static void the_default_is_the_models(void **state) {
                  {64, 64, 8, 0, true, "\"refine\":0.0"},
                  {8, 8, 12, 0.5, false, "\"refine\":0.5"}};
     for (int i = 0; i < 4; i++) {
-        const lumiere_generate_options o = {.prompt = "a bee",
-                                            .steps = 8,
-                                            .width = cases[i].width,
-                                            .height = cases[i].height,
-                                            .refine = cases[i].refine,
-                                            .refine_set = cases[i].set};
+        const lm_generate_options o = {.prompt = "a bee",
+                                       .steps = 8,
+                                       .width = cases[i].width,
+                                       .height = cases[i].height,
+                                       .refine = cases[i].refine,
+                                       .refine_set = cases[i].set};
         char *recipe;
-        assert_int_equal(lumiere_estimate_generate(pair.context, m, &o, &e), LUMIERE_OK);
+        assert_int_equal(run_generate_estimate(pair.context, m, &o, &e), LUMIERE_OK);
         assert_int_equal(e.steps, cases[i].steps);
-        assert_int_equal(lumiere_generate_recipe(pair.context, m, &o, NULL, &recipe), LUMIERE_OK);
+        assert_int_equal(run_generate_recipe(pair.context, m, &o, NULL, &recipe), LUMIERE_OK);
         if (!strstr(recipe, cases[i].recipe)) fail_msg("case %d: %s", i, recipe);
         lumiere_string_free(&recipe);
     }
@@ -144,17 +145,17 @@ static void the_default_is_the_models(void **state) {
 
 static void what_is_wrong_is_refused(void **state) {
     (void)state;
-    lumiere_generate_options o = {.prompt = "a bee", .refine = 1.5};
+    lm_generate_options o = {.prompt = "a bee", .refine = 1.5};
     lumiere_clip *clip;
-    assert_int_equal(lumiere_generate(pair.context, pair.small, &o, &clip), LUMIERE_USAGE);
-    assert_non_null(strstr(lumiere_error_message(pair.context), "refine is 1.5; 0 (one pass"));
+    assert_int_equal(run_generate(pair.context, pair.small, &o, &clip), LUMIERE_USAGE);
+    assert_non_null(strstr(lumiere_error_message(pair.context), "refine is \"1.5\"; it must be a number from 0 to 1"));
     o.refine = 0.5;
     const uint8_t grey[8 * 8 * 3] = {0};
     lumiere_clip *input;
     assert_int_equal(lumiere_clip_create(pair.context, 1, 8, 8, 8, grey, &input), LUMIERE_OK);
-    const lumiere_task_options task = {.generate = o, .task = LUMIERE_ANIMATE, .input = input};
-    assert_int_equal(lumiere_task_run(pair.context, pair.small, &task, &clip), LUMIERE_USAGE);
-    assert_non_null(strstr(lumiere_error_message(pair.context), "animate begins with what is given"));
+    const lm_task_options task = {.generate = o, .task = LM_TASK_ANIMATE, .input = input};
+    assert_int_equal(run_task(pair.context, pair.small, &task, &clip), LUMIERE_USAGE);
+    assert_non_null(strstr(lumiere_error_message(pair.context), "animate takes no \"refine\"; generate does"));
     lumiere_clip_free(&input);
 }
 

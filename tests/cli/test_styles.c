@@ -1,6 +1,7 @@
 // Styles of a model, through the library and as a user meets them: what they do to the weights, what is refused, sheets
 // over alphas, recipes that make the same bytes.
 #include "cli/clip_files.h"
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 
@@ -52,8 +53,8 @@ static float *weights(void) {
     return out;
 }
 
-static float *weights_with(const lumiere_style *styles, int count) {
-    if (lumiere_model_set_styles(c, m, styles, count) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
+static float *weights_with(const lm_style_asked *styles, int count) {
+    if (run_set_styles(c, m, styles, count) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
     return weights();
 }
 
@@ -67,9 +68,9 @@ static bool is_original(void) {
 static void no_style_and_alpha_zero_are_the_original(void **state) {
     (void)state;
     assert_true(is_original());
-    lm_free(weights_with(&(lumiere_style){.style = chalk, .alpha = 0}, 1));
+    lm_free(weights_with(&(lm_style_asked){.style = chalk, .alpha = 0}, 1));
     assert_true(is_original());
-    lm_free(weights_with(&(lumiere_style){.style = chalk, .alpha = 1}, 1));
+    lm_free(weights_with(&(lm_style_asked){.style = chalk, .alpha = 1}, 1));
     assert_false(is_original());
     lm_free(weights_with(NULL, 0));
     assert_true(is_original());
@@ -83,7 +84,7 @@ static int64_t elements(const lm_slot *s) {
 
 static void alpha_one_is_the_style_and_temporal_layers_stay(void **state) {
     (void)state;
-    float *w = weights_with(&(lumiere_style){.style = chalk, .alpha = 1}, 1);
+    float *w = weights_with(&(lm_style_asked){.style = chalk, .alpha = 1}, 1);
     int styled = 0, kept = 0;
     for (int i = 0; i < original.slot_count; i++) {
         const lm_slot *s = &original.slots[i];
@@ -103,11 +104,11 @@ static void alpha_one_is_the_style_and_temporal_layers_stay(void **state) {
 
 static void weights_are_linear_in_alpha_and_styles_mix(void **state) {
     (void)state;
-    float *a = weights_with(&(lumiere_style){.style = chalk, .alpha = 1}, 1);
-    float *b = weights_with(&(lumiere_style){.style = ink, .alpha = 1}, 1);
-    float *third = weights_with(&(lumiere_style){.style = chalk, .alpha = 0.3}, 1);
-    float *both = weights_with((lumiere_style[]){{chalk, 0.6, NULL}, {ink, 0.25, NULL}}, 2);
-    float *turned = weights_with((lumiere_style[]){{ink, 0.25, NULL}, {chalk, 0.6, NULL}}, 2);
+    float *a = weights_with(&(lm_style_asked){.style = chalk, .alpha = 1}, 1);
+    float *b = weights_with(&(lm_style_asked){.style = ink, .alpha = 1}, 1);
+    float *third = weights_with(&(lm_style_asked){.style = chalk, .alpha = 0.3}, 1);
+    float *both = weights_with((lm_style_asked[]){{chalk, 0.6, NULL}, {ink, 0.25, NULL}}, 2);
+    float *turned = weights_with((lm_style_asked[]){{ink, 0.25, NULL}, {chalk, 0.6, NULL}}, 2);
     for (int64_t i = 0; i < original.count; i++) {
         double w = (double)original.data[i], x = (double)a[i], y = (double)b[i];
         assert_true(fabs((double)third[i] - (0.3 * x + 0.7 * w)) < 1e-6);
@@ -122,28 +123,37 @@ static void weights_are_linear_in_alpha_and_styles_mix(void **state) {
     lm_free(weights_with(NULL, 0));
 }
 
-static void hash_of_a_clip(char out[17]) {
+// Of what a request makes, in a style unless that is NULL.
+static void hash_of_a_clip(const char *style, const char *alpha, char out[17]) {
     lumiere_clip *clip;
-    const lumiere_generate_options o = {.prompt = "a bee", .seed = 3};
-    if (lumiere_generate(c, m, &o, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
+    lumiere_request *q;
+    assert_int_equal(lumiere_request_create("generate", &q), LUMIERE_OK);
+    assert_int_equal(lumiere_request_set_json(q, "{\"prompt\":\"a bee\",\"seed\":3}"), LUMIERE_OK);
+    if (style) assert_int_equal(lumiere_request_set(q, "style", style), LUMIERE_OK);
+    if (alpha) assert_int_equal(lumiere_request_set(q, "style_alpha", alpha), LUMIERE_OK);
+    if (lumiere_request_run(q, m, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_request_error(q));
     lumiere_clip_hash(clip, out);
     lumiere_clip_free(&clip);
+    lumiere_request_free(&q);
 }
 
 static void clips_follow_the_style(void **state) {
     (void)state;
-    char plain[17], styled[17], again[17];
-    hash_of_a_clip(plain);
-    lm_free(weights_with(&(lumiere_style){.style = chalk, .alpha = 0.7}, 1)); // with a plan that has packed the weights
-    hash_of_a_clip(styled);
+    char plain[17], styled[17], less[17], again[17];
+    hash_of_a_clip(NULL, NULL, plain);
+    hash_of_a_clip(chalk, NULL, styled); // with a plan that has packed the weights
     assert_string_not_equal(plain, styled);
-    lm_free(weights_with(NULL, 0));
-    hash_of_a_clip(again);
+    hash_of_a_clip(chalk, "0.7", again);
+    assert_string_equal(styled, again);
+    hash_of_a_clip(chalk, "0.2", less);
+    assert_string_not_equal(styled, less);
+    hash_of_a_clip(NULL, NULL, again);
     assert_string_equal(plain, again);
+    assert_true(is_original());
 }
 
-static void refuse(lumiere_status status, const lumiere_style *styles, int count, const char *what) {
-    lumiere_status found = lumiere_model_set_styles(c, m, styles, count);
+static void refuse(lumiere_status status, const lm_style_asked *styles, int count, const char *what) {
+    lumiere_status found = run_set_styles(c, m, styles, count);
     const char *text = lumiere_error_message(c);
     if (found != status || !strstr(text, what)) fail_msg("%d, \"%s\"; not %d, \"%s\"", found, text, status, what);
     assert_null(strchr(text, '\n'));
@@ -157,21 +167,21 @@ static void what_can_not_be_is_refused_and_changes_nothing(void **state) {
     write_style(other, "other", chalky, inky); // of another base
     write_style(cut, "cut", chalky, original.data);
     assert_int_equal(truncate(cut, 5000), 0);
-    float *before = weights_with(&(lumiere_style){.style = chalk, .alpha = 0.5}, 1);
-    const lumiere_style many[LUMIERE_MOST_STYLES + 1] = {{chalk, 0.1, NULL}};
-    refuse(LUMIERE_USAGE, &(lumiere_style){chalk, -0.1, NULL}, 1, "0 (none of it) to 1 are possible");
-    refuse(LUMIERE_USAGE, &(lumiere_style){chalk, 1.1, NULL}, 1, "is 1.1; 0 (none of it)");
-    refuse(LUMIERE_USAGE, &(lumiere_style){chalk, (double)NAN, NULL}, 1, "is nan");
-    refuse(LUMIERE_USAGE, &(lumiere_style){"flat", 1, NULL}, 1, "has no style \"flat\"; it has chalk-2");
-    refuse(LUMIERE_USAGE, &(lumiere_style){NULL, 1, NULL}, 1, "a style without a name");
-    refuse(LUMIERE_USAGE, many, LUMIERE_MOST_STYLES + 1, "9 styles; 0 to 8 are possible");
+    float *before = weights_with(&(lm_style_asked){.style = chalk, .alpha = 0.5}, 1);
+    const lm_style_asked many[LM_MOST_STYLES + 1] = {{chalk, 0.1, NULL}};
+    refuse(LUMIERE_USAGE, &(lm_style_asked){chalk, -0.1, NULL}, 1, "0 (none of it) to 1 are possible");
+    refuse(LUMIERE_USAGE, &(lm_style_asked){chalk, 1.1, NULL}, 1, "is 1.1; 0 (none of it)");
+    refuse(LUMIERE_USAGE, &(lm_style_asked){chalk, (double)NAN, NULL}, 1, "is nan");
+    refuse(LUMIERE_USAGE, &(lm_style_asked){"flat", 1, NULL}, 1, "has no style \"flat\"; it has chalk-2");
+    refuse(LUMIERE_USAGE, &(lm_style_asked){NULL, 1, NULL}, 1, "a style without a name");
+    refuse(LUMIERE_USAGE, many, LM_MOST_STYLES + 1, "9 styles; 0 to 8 are possible");
     refuse(LUMIERE_USAGE, many, -1, "-1 styles");
-    refuse(LUMIERE_MODEL, &(lumiere_style){other, 1, NULL}, 1, "the style 'other' was made for another base network");
-    refuse(LUMIERE_MODEL, &(lumiere_style){cut, 1, NULL}, 1, "cut.safetensors");
-    refuse(LUMIERE_MODEL, &(lumiere_style){"none.safetensors", 1, NULL}, 1, "can't read 'none.safetensors'");
-    refuse(LUMIERE_MODEL, &(lumiere_style){"/nowhere/none", 1, NULL}, 1, "can't read");
-    refuse(LUMIERE_MODEL, &(lumiere_style){chalk, 1, "0123456789abcdef"}, 1, "its hash is ");
-    refuse(LUMIERE_MODEL, (lumiere_style[]){{chalk, 1, NULL}, {other, 1, NULL}}, 2, "another base");
+    refuse(LUMIERE_MODEL, &(lm_style_asked){other, 1, NULL}, 1, "the style 'other' was made for another base network");
+    refuse(LUMIERE_MODEL, &(lm_style_asked){cut, 1, NULL}, 1, "cut.safetensors");
+    refuse(LUMIERE_MODEL, &(lm_style_asked){"none.safetensors", 1, NULL}, 1, "can't read 'none.safetensors'");
+    refuse(LUMIERE_MODEL, &(lm_style_asked){"/nowhere/none", 1, NULL}, 1, "can't read");
+    refuse(LUMIERE_MODEL, &(lm_style_asked){chalk, 1, "0123456789abcdef"}, 1, "its hash is ");
+    refuse(LUMIERE_MODEL, (lm_style_asked[]){{chalk, 1, NULL}, {other, 1, NULL}}, 2, "another base");
     float *after = weights();
     assert_memory_equal(before, after, (size_t)original.count * sizeof *after);
     assert_int_equal(m->style_count, 1);

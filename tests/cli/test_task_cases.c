@@ -1,6 +1,7 @@
 // Random tasks on a tiny model with 2 steps: odd sizes, one frame, alpha, turned phone video, empty and full masks,
 // every fit. All must run, and what they make be of the size asked for. 20 cases; 100 with LUMIERE_TEST_ALL=1.
 #include "cli/clip_files.h"
+#include "cli/run_options.h"
 #include "cli/tiny_model.h"
 
 #include "base/memory.h"
@@ -79,37 +80,39 @@ static lumiere_clip *make_mask(int frames, int width, int height) {
     return mask;
 }
 
-static void draw_options(lumiere_task_options *o, lumiere_box *box, lumiere_clip **mask) {
+static void draw_options(lm_task_options *o, lm_box *box, lumiere_clip **mask) {
     const int width = lumiere_clip_width(o->input), height = lumiere_clip_height(o->input);
-    o->task = (lumiere_task)between(LUMIERE_ANIMATE, LUMIERE_EDIT);
-    o->generate = (lumiere_generate_options){.prompt = "a bee", .seed = (uint64_t)between(0, 1000), .steps = 2};
+    o->task = (lm_task_kind)between(LM_TASK_ANIMATE, LM_TASK_EDIT);
+    o->generate = (lm_generate_options){.prompt = "a bee", .seed = (uint64_t)between(0, 1000), .steps = 2};
     o->generate.loop = chance(3);
     if (chance(2)) o->generate.frames = between(1, 12);
     if (chance(2)) o->generate.width = between(1, 24), o->generate.height = between(1, 24);
-    o->fit = (lumiere_fit)between(0, 3);
+    int fit = between(0, 3); // 0: none
+    o->fit_set = fit > 0;
+    if (fit) o->fit = (lm_fit_kind)(fit - 1);
     o->feather = chance(2) ? between(0, 60) / 4.0 : 0;
     o->strength = between(0, 4) / 4.0;
     o->strength_set = chance(2);
     o->no_composite = chance(4);
     o->background_given = chance(2);
-    if (o->task == LUMIERE_OUTPAINT)
-        o->pad = (lumiere_sides){between(0, width), between(0, height), between(0, width), between(0, 3)};
-    if (o->task != LUMIERE_INPAINT && o->task != LUMIERE_CINEMAGRAPH) return;
+    if (o->task == LM_TASK_OUTPAINT)
+        o->pad = (lm_sides){between(0, width), between(0, height), between(0, width), between(0, 3)};
+    if (o->task != LM_TASK_INPAINT && o->task != LM_TASK_CINEMAGRAPH) return;
     if (chance(2)) {
-        bool fitted = o->fit != LUMIERE_FIT_DEFAULT && chance(2);
+        bool fitted = o->fit_set && chance(2);
         int frames = chance(2) ? 1 : lumiere_clip_frames(o->input);
         *mask = make_mask(frames, fitted ? between(1, 50) : width, fitted ? between(1, 50) : height);
         o->mask = *mask;
     } else {
-        *box = (lumiere_box){between(-5, width - 1), between(-5, height - 1), between(6, 80), between(6, 80)};
-        if (chance(5)) *box = (lumiere_box){0};
+        *box = (lm_box){between(-5, width - 1), between(-5, height - 1), between(6, 80), between(6, 80)};
+        if (chance(5)) *box = (lm_box){0};
         o->box = box;
     }
 }
 
-static lumiere_clip *run(lumiere_context *c, lumiere_model *m, const lumiere_task_options *o, int number) {
+static lumiere_clip *run(lumiere_context *c, lumiere_model *m, const lm_task_options *o, int number) {
     lumiere_clip *clip;
-    if (lumiere_task_run(c, m, o, &clip) != LUMIERE_OK) fail_msg("case %d: %s", number, lumiere_error_message(c));
+    if (run_task(c, m, o, &clip) != LUMIERE_OK) fail_msg("case %d: %s", number, lumiere_error_message(c));
     return clip;
 }
 
@@ -118,8 +121,8 @@ static void run_case(int number) {
     int frames, width, height;
     const uint8_t grey[3] = {90, 90, 90};
     lumiere_clip *input, *mask = NULL;
-    lumiere_task_options o = {0};
-    lumiere_box box;
+    lm_task_options o = {0};
+    lm_box box;
     lumiere_estimate e;
     make_input(number, path, sizeof path, &frames, &width, &height);
     if (lumiere_clip_read_over(one_thread, path, grey, chance(2) ? 0.5 : 0, &input) != LUMIERE_OK)
@@ -129,7 +132,7 @@ static void run_case(int number) {
     assert_in_range(lumiere_clip_frames(input), 1, frames);
     o.input = input;
     draw_options(&o, &box, &mask);
-    if (lumiere_task_estimate(one_thread, model, &o, &e) != LUMIERE_OK)
+    if (run_task_estimate(one_thread, model, &o, &e) != LUMIERE_OK)
         fail_msg("case %d: %s", number, lumiere_error_message(one_thread));
     assert_true(*e.fit);
     lumiere_clip *clip = run(one_thread, model, &o, number);

@@ -1,5 +1,6 @@
 // The tasks through the C interface, on a tiny model with random weights: what is kept, what the network is told, where
 // an edit starts, loops, callbacks, and what is refused.
+#include "cli/run_options.h"
 #include "cli/tiny_model.h"
 #include "lumiere/lumiere.h"
 
@@ -16,7 +17,7 @@ enum { FRAMES = 4, WIDTH = 12, HEIGHT = 8, PIXELS = WIDTH * HEIGHT, BYTES = FRAM
 static char *work;
 static lumiere_context *context;
 static lumiere_model *model;
-static const lumiere_box box = {3, 2, 5, 4};
+static const lm_box box = {3, 2, 5, 4};
 
 static lumiere_clip *make_input(int seed, int frames, int width, int height) {
     lumiere_clip *clip;
@@ -29,16 +30,16 @@ static lumiere_clip *make_input(int seed, int frames, int width, int height) {
     return clip;
 }
 
-static lumiere_task_options options_for(lumiere_task task, const lumiere_clip *input) {
-    return (lumiere_task_options){.generate = {.prompt = "a bee", .seed = 4, .width = WIDTH, .height = HEIGHT},
-                                  .task = task,
-                                  .input = input,
-                                  .box = task == LUMIERE_INPAINT || task == LUMIERE_CINEMAGRAPH ? &box : NULL};
+static lm_task_options options_for(lm_task_kind task, const lumiere_clip *input) {
+    return (lm_task_options){.generate = {.prompt = "a bee", .seed = 4, .width = WIDTH, .height = HEIGHT},
+                             .task = task,
+                             .input = input,
+                             .box = task == LM_TASK_INPAINT || task == LM_TASK_CINEMAGRAPH ? &box : NULL};
 }
 
-static lumiere_clip *run(const lumiere_task_options *o) {
+static lumiere_clip *run(const lm_task_options *o) {
     lumiere_clip *clip;
-    if (lumiere_task_run(context, model, o, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
+    if (run_task(context, model, o, &clip) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(context));
     return clip;
 }
 
@@ -48,12 +49,12 @@ static bool in_box(int pixel) {
 }
 
 // Pixels of a and b that differ, where wanted(frame, pixel) is as given.
-static int differing(const lumiere_clip *a, const lumiere_clip *b, lumiere_task task, bool given) {
+static int differing(const lumiere_clip *a, const lumiere_clip *b, lm_task_kind task, bool given) {
     int n = 0;
     const uint8_t *p = lumiere_clip_data(a), *q = lumiere_clip_data(b);
     for (int i = 0; i < FRAMES * PIXELS; i++) {
         bool first = i < PIXELS;
-        bool is_given = task == LUMIERE_ANIMATE ? first : task == LUMIERE_INPAINT ? !in_box(i) : first || !in_box(i);
+        bool is_given = task == LM_TASK_ANIMATE ? first : task == LM_TASK_INPAINT ? !in_box(i) : first || !in_box(i);
         n += is_given == given && memcmp(p + 3 * i, q + 3 * i, 3) != 0;
     }
     return n;
@@ -61,14 +62,14 @@ static int differing(const lumiere_clip *a, const lumiere_clip *b, lumiere_task 
 
 static void what_is_given_is_kept_and_heard(void **state) {
     (void)state;
-    static const lumiere_task tasks[] = {LUMIERE_ANIMATE, LUMIERE_INPAINT, LUMIERE_CINEMAGRAPH};
+    static const lm_task_kind tasks[] = {LM_TASK_ANIMATE, LM_TASK_INPAINT, LM_TASK_CINEMAGRAPH};
     lumiere_clip *one = make_input(1, FRAMES, WIDTH, HEIGHT), *other = make_input(2, FRAMES, WIDTH, HEIGHT);
     for (int i = 0; i < 3; i++) {
-        lumiere_task_options o = options_for(tasks[i], one);
+        lm_task_options o = options_for(tasks[i], one);
         lumiere_clip *a = run(&o);
-        if (tasks[i] == LUMIERE_INPAINT) assert_int_equal(differing(a, one, tasks[i], true), 0);
+        if (tasks[i] == LM_TASK_INPAINT) assert_int_equal(differing(a, one, tasks[i], true), 0);
         assert_memory_equal(lumiere_clip_data(a), lumiere_clip_data(one),
-                            tasks[i] == LUMIERE_INPAINT ? 24 : PIXELS * 3);
+                            tasks[i] == LM_TASK_INPAINT ? 24 : PIXELS * 3);
         assert_int_not_equal(differing(a, one, tasks[i], false), 0);
         o.input = other; // the network made something else of something else
         lumiere_clip *b = run(&o);
@@ -96,7 +97,7 @@ static void what_is_given_is_kept_and_heard(void **state) {
 static void cinemagraphs_hold_the_picture(void **state) {
     (void)state;
     lumiere_clip *input = make_input(3, FRAMES, WIDTH, HEIGHT);
-    lumiere_task_options o = options_for(LUMIERE_CINEMAGRAPH, input);
+    lm_task_options o = options_for(LM_TASK_CINEMAGRAPH, input);
     lumiere_clip *a = run(&o);
     for (int i = 0; i < FRAMES * PIXELS; i++)
         if (!in_box(i))
@@ -108,8 +109,8 @@ static void cinemagraphs_hold_the_picture(void **state) {
 static void outpainting_keeps_the_middle(void **state) {
     (void)state;
     lumiere_clip *input = make_input(5, FRAMES, 7, 5);
-    lumiere_task_options o = options_for(LUMIERE_OUTPAINT, input);
-    o.pad = (lumiere_sides){4, 1, 1, 2}; // to 12 x 8
+    lm_task_options o = options_for(LM_TASK_OUTPAINT, input);
+    o.pad = (lm_sides){4, 1, 1, 2}; // to 12 x 8
     lumiere_clip *a = run(&o);
     for (int f = 0; f < FRAMES; f++)
         for (int y = 0; y < 5; y++)
@@ -117,7 +118,7 @@ static void outpainting_keeps_the_middle(void **state) {
                                 lumiere_clip_data(input) + (f * 5 + y) * 21, 21);
     lumiere_clip_free(&a);
     o.generate.width = o.generate.height = 0; // the model's 8 x 8 pixels in the proportions of 16 x 4
-    o.pad = (lumiere_sides){9, 0, 0, 0};
+    o.pad = (lm_sides){9, 0, 0, 0};
     lumiere_clip_free(&input);
     o.input = input = make_input(5, FRAMES, 7, 4);
     a = run(&o);
@@ -130,7 +131,7 @@ static void outpainting_keeps_the_middle(void **state) {
 static void edits_start_from_the_input(void **state) {
     (void)state;
     lumiere_clip *input = make_input(6, FRAMES, WIDTH, HEIGHT);
-    lumiere_task_options o = options_for(LUMIERE_EDIT, input);
+    lm_task_options o = options_for(LM_TASK_EDIT, input);
     o.strength_set = true;
     lumiere_clip *same = run(&o);
     assert_memory_equal(lumiere_clip_data(same), lumiere_clip_data(input), BYTES);
@@ -143,7 +144,7 @@ static void edits_start_from_the_input(void **state) {
         lumiere_estimate e;
         o.strength = cases[i].strength;
         o.generate.steps = cases[i].steps;
-        assert_int_equal(lumiere_task_estimate(context, model, &o, &e), LUMIERE_OK);
+        assert_int_equal(run_task_estimate(context, model, &o, &e), LUMIERE_OK);
         assert_int_equal(e.steps, cases[i].computed);
         assert_string_equal(e.fit, "12x8; 4 frames");
     }
@@ -163,11 +164,11 @@ static void edits_start_from_the_input(void **state) {
     lumiere_clip_free(&input);
 }
 
-static double mean_distance(const lumiere_clip *a, const lumiere_clip *b, lumiere_task task, bool given) {
+static double mean_distance(const lumiere_clip *a, const lumiere_clip *b, lm_task_kind task, bool given) {
     double sum = 0;
     int n = 0;
     for (int i = 0; i < FRAMES * PIXELS; i++) {
-        bool is_given = task == LUMIERE_ANIMATE ? i < PIXELS : !in_box(i);
+        bool is_given = task == LM_TASK_ANIMATE ? i < PIXELS : !in_box(i);
         for (int c = 0; c < 3 && is_given == given; c++, n++)
             sum += abs(lumiere_clip_data(a)[3 * i + c] - lumiere_clip_data(b)[3 * i + c]);
     }
@@ -180,8 +181,8 @@ static void the_network_finds_what_is_given_in_the_noisy_clip(void **state) {
     (void)state;
     lumiere_clip *input = make_input(12, FRAMES, WIDTH, HEIGHT);
     for (int i = 0; i < 2; i++) {
-        const lumiere_task task = i ? LUMIERE_INPAINT : LUMIERE_ANIMATE;
-        lumiere_task_options o = options_for(task, input);
+        const lm_task_kind task = i ? LM_TASK_INPAINT : LM_TASK_ANIMATE;
+        lm_task_options o = options_for(task, input);
         o.no_composite = true;
         o.generate.steps = 20;
         o.strength = 1; // from noise
@@ -198,22 +199,22 @@ static void pictures_move_as_far_as_the_strength_lets_them(void **state) {
     (void)state;
     static const double strengths[] = {0, 0.05, 0.5, 1};
     lumiere_clip *input = make_input(13, 1, WIDTH, HEIGHT), *still = NULL;
-    lumiere_task_options o = options_for(LUMIERE_ANIMATE, input);
+    lm_task_options o = options_for(LM_TASK_ANIMATE, input);
     lumiere_estimate e;
     o.generate.steps = 20;
-    assert_int_equal(lumiere_task_estimate(context, model, &o, &e), LUMIERE_OK);
+    assert_int_equal(run_task_estimate(context, model, &o, &e), LUMIERE_OK);
     assert_int_equal(e.steps, 14); // 0.7 of them
     o.strength_set = true;
     double last = -1;
     for (int i = 0; i < 4; i++) {
         o.strength = strengths[i];
-        assert_int_equal(lumiere_task_estimate(context, model, &o, &e), LUMIERE_OK);
+        assert_int_equal(run_task_estimate(context, model, &o, &e), LUMIERE_OK);
         assert_int_equal(e.steps, (int)(20 * strengths[i]));
         lumiere_clip *a = run(&o);
         for (int f = 0; f < FRAMES && i == 0; f++)
             assert_memory_equal(lumiere_clip_data(a) + f * PIXELS * 3, lumiere_clip_data(input), PIXELS * 3);
         if (i == 0) still = a;
-        double distance = mean_distance(a, still, LUMIERE_ANIMATE, false);
+        double distance = mean_distance(a, still, LM_TASK_ANIMATE, false);
         if (!(distance > last)) fail_msg("strength %g: %g, not above %g", strengths[i], distance, last);
         last = distance;
         if (i) lumiere_clip_free(&a);
@@ -224,16 +225,16 @@ static void pictures_move_as_far_as_the_strength_lets_them(void **state) {
 
 static void empty_masks_give_the_input_and_full_ones_text_to_video(void **state) {
     (void)state;
-    const lumiere_box none = {0}, all = {-5, -5, 100, 100};
+    const lm_box none = {0}, all = {-5, -5, 100, 100};
     lumiere_clip *input = make_input(7, FRAMES, WIDTH, HEIGHT), *free_run;
-    lumiere_task_options o = options_for(LUMIERE_INPAINT, input);
+    lm_task_options o = options_for(LM_TASK_INPAINT, input);
     o.box = &none;
     lumiere_clip *a = run(&o);
     assert_memory_equal(lumiere_clip_data(a), lumiere_clip_data(input), BYTES);
     lumiere_clip_free(&a);
     o.box = &all;
     a = run(&o);
-    assert_int_equal(lumiere_generate(context, model, &o.generate, &free_run), LUMIERE_OK);
+    assert_int_equal(run_generate(context, model, &o.generate, &free_run), LUMIERE_OK);
     assert_memory_equal(lumiere_clip_data(a), lumiere_clip_data(free_run), BYTES);
     lumiere_clip_free(&a);
     lumiere_clip_free(&free_run);
@@ -244,11 +245,11 @@ static void empty_masks_give_the_input_and_full_ones_text_to_video(void **state)
 static void loops_take_any_length_and_task(void **state) {
     (void)state;
     for (int frames = 1; frames <= 9; frames += 4) {
-        lumiere_generate_options o = {.prompt = "a bee", .seed = 2, .frames = frames, .steps = 3};
+        lm_generate_options o = {.prompt = "a bee", .seed = 2, .frames = frames, .steps = 3};
         lumiere_clip *open, *closed;
-        assert_int_equal(lumiere_generate(context, model, &o, &open), LUMIERE_OK);
+        assert_int_equal(run_generate(context, model, &o, &open), LUMIERE_OK);
         o.loop = true;
-        assert_int_equal(lumiere_generate(context, model, &o, &closed), LUMIERE_OK);
+        assert_int_equal(run_generate(context, model, &o, &closed), LUMIERE_OK);
         assert_int_equal(lumiere_clip_frames(closed), frames);
         if (frames > 1)
             assert_memory_not_equal(lumiere_clip_data(open), lumiere_clip_data(closed), (size_t)frames * 8 * 8 * 3);
@@ -256,14 +257,14 @@ static void loops_take_any_length_and_task(void **state) {
         lumiere_clip_free(&closed);
     }
     lumiere_clip *input = make_input(8, FRAMES, WIDTH, HEIGHT);
-    lumiere_task_options o = options_for(LUMIERE_INPAINT, input);
+    lm_task_options o = options_for(LM_TASK_INPAINT, input);
     o.generate.loop = true;
     o.generate.steps = 3;
     lumiere_clip *a = run(&o);
-    assert_int_equal(differing(a, input, LUMIERE_INPAINT, true), 0);
+    assert_int_equal(differing(a, input, LM_TASK_INPAINT, true), 0);
     o.generate.loop = false;
     lumiere_clip *b = run(&o);
-    assert_int_not_equal(differing(a, b, LUMIERE_INPAINT, false), 0);
+    assert_int_not_equal(differing(a, b, LM_TASK_INPAINT, false), 0);
     lumiere_clip_free(&a);
     lumiere_clip_free(&b);
     lumiere_clip_free(&input);
@@ -280,14 +281,14 @@ static bool on_step(void *user, int step, int steps, double seconds_left, const 
     assert_int_equal(step, ++w->calls);
     assert_true(seconds_left >= 0);
     if (preview) w->previews++;
-    if (preview) assert_int_equal(differing(preview, w->input, LUMIERE_INPAINT, true), 0);
+    if (preview) assert_int_equal(differing(preview, w->input, LM_TASK_INPAINT, true), 0);
     return step != w->stop_at;
 }
 
 static void callbacks_see_steps_and_stop_them(void **state) {
     (void)state;
     lumiere_clip *input = make_input(9, FRAMES, WIDTH, HEIGHT), *clip;
-    lumiere_task_options o = options_for(LUMIERE_INPAINT, input);
+    lm_task_options o = options_for(LM_TASK_INPAINT, input);
     watch w = {.input = input};
     o.generate.steps = 4;
     o.generate.preview_every = 2;
@@ -298,7 +299,7 @@ static void callbacks_see_steps_and_stop_them(void **state) {
     assert_int_equal(w.previews, 1);
     lumiere_clip_free(&clip);
     w = (watch){.input = input, .stop_at = 2};
-    assert_int_equal(lumiere_task_run(context, model, &o, &clip), LUMIERE_CANCELLED);
+    assert_int_equal(run_task(context, model, &o, &clip), LUMIERE_CANCELLED);
     assert_null(clip);
     assert_int_equal(w.calls, 2);
     lumiere_clip_free(&input);
@@ -307,13 +308,13 @@ static void callbacks_see_steps_and_stop_them(void **state) {
 static void lengths_follow_the_input(void **state) {
     (void)state;
     static const struct {
-        lumiere_task task;
+        lm_task_kind task;
         int frames, asked, made;
-    } cases[] = {{LUMIERE_EDIT, 3, 0, 3},    {LUMIERE_EDIT, 9, 0, 4},      {LUMIERE_EDIT, 1, 0, 4},
-                 {LUMIERE_ANIMATE, 3, 0, 4}, {LUMIERE_INPAINT, 2, 11, 11}, {LUMIERE_INPAINT, 1, 1, 1}};
+    } cases[] = {{LM_TASK_EDIT, 3, 0, 3},    {LM_TASK_EDIT, 9, 0, 4},      {LM_TASK_EDIT, 1, 0, 4},
+                 {LM_TASK_ANIMATE, 3, 0, 4}, {LM_TASK_INPAINT, 2, 11, 11}, {LM_TASK_INPAINT, 1, 1, 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         lumiere_clip *input = make_input(1, cases[i].frames, WIDTH, HEIGHT);
-        lumiere_task_options o = options_for(cases[i].task, input);
+        lm_task_options o = options_for(cases[i].task, input);
         o.generate.frames = cases[i].asked;
         lumiere_clip *clip = run(&o);
         assert_int_equal(lumiere_clip_frames(clip), cases[i].made);
@@ -322,42 +323,37 @@ static void lengths_follow_the_input(void **state) {
     }
 }
 
-static void assert_refused(const lumiere_task_options *o, const char *what) {
+static void assert_refused(const lm_task_options *o, const char *what) {
     lumiere_clip *clip;
     lumiere_estimate e;
     char *recipe;
-    assert_int_equal(lumiere_task_estimate(context, model, o, &e), LUMIERE_USAGE);
+    assert_int_equal(run_task_estimate(context, model, o, &e), LUMIERE_USAGE);
     if (!strstr(lumiere_error_message(context), what)) fail_msg("%s", lumiere_error_message(context));
-    assert_int_equal(lumiere_task_run(context, model, o, &clip), LUMIERE_USAGE);
+    assert_int_equal(run_task(context, model, o, &clip), LUMIERE_USAGE);
     assert_null(clip);
-    assert_int_equal(lumiere_task_recipe(context, model, o, NULL, &recipe), LUMIERE_USAGE);
+    assert_int_equal(run_task_recipe(context, model, o, NULL, &recipe), LUMIERE_USAGE);
     assert_null(recipe);
 }
 
 static void wrong_options_are_refused(void **state) {
     (void)state;
     lumiere_clip *input = make_input(1, FRAMES, WIDTH, HEIGHT), *clip;
-    lumiere_task_options o = options_for((lumiere_task)99, input);
-    assert_refused(&o, "task 99");
-    o = options_for(LUMIERE_TEXT_TO_VIDEO, input);
-    assert_refused(&o, "takes no input");
-    o = options_for(LUMIERE_ANIMATE, NULL);
+    lm_task_options o = options_for(LM_TASK_GENERATE, input);
+    assert_refused(&o, "generate takes no \"input\"; animate does");
+    o = options_for(LM_TASK_ANIMATE, NULL);
     assert_refused(&o, "animate needs a picture or clip");
-    o = options_for(LUMIERE_INPAINT, input);
+    o = options_for(LM_TASK_INPAINT, input);
     o.box = NULL;
-    assert_refused(&o, "no mask and no box");
-    o = options_for(LUMIERE_EDIT, input);
+    assert_refused(&o, "inpaint: what is to be made anew? name a mask (white is made anew) or a box");
+    o = options_for(LM_TASK_EDIT, input);
     o.strength = 1.1;
     assert_refused(&o, "strength");
     o.strength = -0.1;
     assert_refused(&o, "strength");
-    o.strength = 0.5;
-    o.fit = (lumiere_fit)4;
-    assert_refused(&o, "fit 4");
-    o = options_for(LUMIERE_OUTPAINT, input);
+    o = options_for(LM_TASK_OUTPAINT, input);
     o.pad.right = -1;
     assert_refused(&o, "pad of -1");
-    o = options_for(LUMIERE_EDIT, input);
+    o = options_for(LM_TASK_EDIT, input);
     o.generate.prompt = NULL;
     assert_refused(&o, "no prompt");
     lumiere_clip_free(&input);

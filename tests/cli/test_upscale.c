@@ -1,5 +1,6 @@
 // Super-resolution on a tiny model with random weights: against the specification written out, sizes, threads, Ctrl-C,
 // what is refused; the command.
+#include "cli/run_options.h"
 #include "cli/run_command.h"
 #include "cli/tiny_model.h"
 #include "cli/tiny_pair.h"
@@ -49,9 +50,9 @@ static lumiere_clip *make_input(int frames, int width, int height) {
 }
 
 static lumiere_clip *enlarge(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                             const lumiere_upscale_options *o) {
+                             const lm_upscale_options *o) {
     lumiere_clip *out = NULL;
-    if (lumiere_upscale(c, m, in, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
+    if (run_upscale(c, m, in, o, &out) != LUMIERE_OK) fail_msg("%s", lumiere_error_message(c));
     return out;
 }
 
@@ -110,7 +111,7 @@ static void make_condition(const upscale_request *q, const lm_clip *in, float *c
     free(noise);
 }
 
-static void check_against_specification(int frames, int width, int height, const lumiere_upscale_options *o) {
+static void check_against_specification(int frames, int width, int height, const lm_upscale_options *o) {
     lm_error e = {0};
     upscale_request q;
     lumiere_clip *in = make_input(frames, width, height), *out = enlarge(pair.context, pair.large, in, o);
@@ -151,12 +152,12 @@ static void check_against_specification(int frames, int width, int height, const
 
 static void clips_are_those_of_the_specification(void **state) {
     (void)state;
-    check_against_specification(1, 5, 3, &(lumiere_upscale_options){.steps = 2, .prompt = "a bee"});
-    check_against_specification(17, 4, 4, &(lumiere_upscale_options){.steps = 2, .seed = 7});
+    check_against_specification(1, 5, 3, &(lm_upscale_options){.steps = 2, .prompt = "a bee"});
+    check_against_specification(17, 4, 4, &(lm_upscale_options){.steps = 2, .seed = 7});
     check_against_specification(
-        21, 5, 7, &(lumiere_upscale_options){.steps = 3, .window = 8, .overlap = 3, .tile = 16, .tile_overlap = 8});
+        21, 5, 7, &(lm_upscale_options){.steps = 3, .window = 8, .overlap = 3, .tile = 16, .tile_overlap = 8});
     check_against_specification(
-        9, 6, 6, &(lumiere_upscale_options){.steps = 1, .window = 4, .overlap_set = true, .noise_level = 0.08});
+        9, 6, 6, &(lm_upscale_options){.steps = 1, .window = 4, .overlap_set = true, .noise_level = 0.08});
 }
 
 static void sizes_are_four_times_the_input(void **state) {
@@ -164,7 +165,7 @@ static void sizes_are_four_times_the_input(void **state) {
     static const int shapes[][3] = {{1, 1, 1}, {2, 3, 5}, {17, 7, 2}, {3, 9, 1}, {33, 2, 3}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         lumiere_clip *in = make_input(shapes[i][0], shapes[i][1], shapes[i][2]);
-        lumiere_clip *out = enlarge(pair.context, pair.large, in, &(lumiere_upscale_options){.steps = 1});
+        lumiere_clip *out = enlarge(pair.context, pair.large, in, &(lm_upscale_options){.steps = 1});
         assert_int_equal(lumiere_clip_frames(out), shapes[i][0]);
         assert_int_equal(lumiere_clip_width(out), 4 * shapes[i][1]);
         assert_int_equal(lumiere_clip_height(out), 4 * shapes[i][2]);
@@ -177,10 +178,10 @@ static void sizes_are_four_times_the_input(void **state) {
 static void threads_do_not_matter_and_the_seed_does(void **state) {
     (void)state;
     lumiere_clip *in = make_input(19, 5, 6);
-    const lumiere_upscale_options o = {.steps = 2, .window = 6, .tile = 16, .seed = 4};
+    const lm_upscale_options o = {.steps = 2, .window = 6, .tile = 16, .seed = 4};
     lumiere_clip *one = enlarge(pair.context, pair.large, in, &o), *again = enlarge(pair.context, pair.large, in, &o);
     assert_true(same(one, again));
-    lumiere_upscale_options others[] = {o, o, o, o, o};
+    lm_upscale_options others[] = {o, o, o, o, o};
     others[0].seed = 5;
     others[1].clip = 1;
     others[2].prompt = "a rocket";
@@ -228,8 +229,7 @@ static void progress_previews_and_stopping(void **state) {
     (void)state;
     watch w = {0};
     lumiere_clip *in = make_input(10, 4, 4), *out;
-    lumiere_upscale_options o = {
-        .steps = 4, .window = 4, .overlap = 1, .preview_every = 1, .progress = on_step, .user = &w};
+    lm_upscale_options o = {.steps = 4, .window = 4, .overlap = 1, .preview_every = 1, .progress = on_step, .user = &w};
     out = enlarge(pair.context, pair.large, in, &o);
     lumiere_clip_free(&out);
     assert_int_equal(w.calls, 4 * 3); // windows from frames 0, 3 and 6
@@ -238,7 +238,7 @@ static void progress_previews_and_stopping(void **state) {
     for (int at = 1; at < 12; at += 5) {
         w = (watch){.stop_after = at};
         out = in;
-        assert_int_equal(lumiere_upscale(pair.context, pair.large, in, &o, &out), LUMIERE_CANCELLED);
+        assert_int_equal(run_upscale(pair.context, pair.large, in, &o, &out), LUMIERE_CANCELLED);
         assert_null(out);
         assert_int_equal(w.calls, at);
         assert_non_null(strstr(lumiere_error_message(pair.context), "stopped in step"));
@@ -246,10 +246,10 @@ static void progress_previews_and_stopping(void **state) {
     lumiere_clip_free(&in);
 }
 
-static void refused(lumiere_model *m, int frames, int width, int height, lumiere_upscale_options o,
-                    lumiere_status status, const char *message) {
+static void refused(lumiere_model *m, int frames, int width, int height, lm_upscale_options o, lumiere_status status,
+                    const char *message) {
     lumiere_estimate e;
-    lumiere_status got = lumiere_estimate_upscale(pair.context, m, frames, width, height, &o, &e);
+    lumiere_status got = run_upscale_estimate(pair.context, m, frames, width, height, &o, &e);
     if (got != status || !strstr(lumiere_error_message(pair.context), message))
         fail_msg("status %d, '%s'; expected %d, '%s'", (int)got, lumiere_error_message(pair.context), (int)status,
                  message);
@@ -259,23 +259,22 @@ static void wrong_inputs_are_refused(void **state) {
     (void)state;
     static char longest[5000];
     memset(longest, 'a', sizeof longest - 1);
-#define REFUSED(message, ...)                                                                                          \
-    refused(pair.large, 4, 8, 8, (lumiere_upscale_options){__VA_ARGS__}, LUMIERE_USAGE, message)
+#define REFUSED(message, ...) refused(pair.large, 4, 8, 8, (lm_upscale_options){__VA_ARGS__}, LUMIERE_USAGE, message)
     REFUSED("windows of 17 frames; this model's network takes 1 to 16", .window = 17);
-    REFUSED("windows of -1 frames", .window = -1);
+    REFUSED("window is \"-1\"; it must be a whole number from 1", .window = -1);
     REFUSED("overlap by 4; 0 to 3 are possible", .window = 4, .overlap = 4);
-    REFUSED("overlap by -1", .overlap = -1);
+    REFUSED("overlap is \"-1\"; it must be", .overlap = -1);
     REFUSED("tiles of 12 pixels; multiples of 8", .tile = 12);
     REFUSED("tiles of 16 pixels that overlap by 4", .tile = 16, .tile_overlap = 4);
     REFUSED("tiles of 16 pixels that overlap by 16", .tile = 16, .tile_overlap = 16);
-    REFUSED("steps is 1001", .steps = 1001);
-    REFUSED("the noise level is 0.5; it must be from 0 to 0.1", .noise_level = 0.5);
-    REFUSED("the noise level is nan", .noise_level = NAN);
-    REFUSED("the prompt has 4999 bytes", .prompt = longest);
+    REFUSED("steps is \"1001\"; it must be a whole number from 1 to 1000", .steps = 1001);
+    REFUSED("noise_level is \"0.5\"; it must be a number from 0 to 0.1", .noise_level = 0.5);
+    REFUSED("noise_level is \"nan\"", .noise_level = NAN);
+    REFUSED("prompt has 4999 bytes", .prompt = longest);
     REFUSED("UTF-8", .prompt = "\xff");
-    REFUSED("the seed", .seed = UINT64_MAX);
+    REFUSED("seed is \"18446744073709551615\"; it must be a whole number below 2^63", .seed = UINT64_MAX);
 #undef REFUSED
-    const lumiere_upscale_options none = {0};
+    const lm_upscale_options none = {0};
     refused(pair.large, 0, 8, 8, none, LUMIERE_USAGE, "0 frames to enlarge");
     refused(pair.large, 4097, 8, 8, none, LUMIERE_USAGE, "4097 frames to enlarge");
     refused(pair.large, 1, 2049, 8, none, LUMIERE_USAGE, "a clip of 2049x8 to enlarge; from 1 to 2048");
@@ -307,7 +306,7 @@ static void broken_parts_are_refused(void **state) {
     assert_int_equal(lumiere_model_open(pair.context, broken, &m), LUMIERE_OK); // weights are loaded when they are used
     assert_string_not_equal(lumiere_model_hash(m), lumiere_model_hash(pair.large));
     lumiere_clip *in = make_input(1, 8, 8), *out;
-    assert_int_equal(lumiere_upscale(pair.context, m, in, &(lumiere_upscale_options){0}, &out), LUMIERE_MODEL);
+    assert_int_equal(run_upscale(pair.context, m, in, &(lm_upscale_options){0}, &out), LUMIERE_MODEL);
     assert_null(out);
     lumiere_clip_free(&in);
     assert_non_null(strstr(lumiere_error_message(pair.context), "ssr/model.safetensors"));
@@ -344,7 +343,7 @@ static void the_command_enlarges_files(void **state) {
     assert_int_equal(lumiere_clip_read(pair.context, path, &out), LUMIERE_OK);
     lumiere_clip *want =
         enlarge(pair.context, pair.large, in,
-                &(lumiere_upscale_options){.steps = 2, .prompt = "a bee", .seed = 3, .overlap = 1, .window = 2});
+                &(lm_upscale_options){.steps = 2, .prompt = "a bee", .seed = 3, .overlap = 1, .window = 2});
     assert_true(same(want, out));
     RUN(&r, pair.work, "inspect", "--as-args", "large.npy");
     assert_int_equal(strncmp(r.out, "lumiere upscale --input='small.npy' ", 36), 0);

@@ -1,5 +1,6 @@
 // Memory of super-resolution: what 240 frames more take, counted and estimated. malloc and its relatives are replaced
 // in this program and count what is in use.
+#include "cli/run_options.h"
 #include "cli/tiny_pair.h"
 
 #include <malloc.h>
@@ -17,8 +18,8 @@ enum { SIDE = 24, SHORT = 80, LONG = 320, PIXELS = 16 * SIDE * SIDE }; // of a f
 
 static uint64_t estimated(const tiny_pair *o, int frames, int tile) {
     lumiere_estimate e;
-    const lumiere_upscale_options options = {.steps = 1, .tile = tile};
-    if (lumiere_estimate_upscale(o->context, o->large, frames, SIDE, SIDE, &options, &e) != LUMIERE_OK)
+    const lm_upscale_options options = {.steps = 1, .tile = tile};
+    if (run_upscale_estimate(o->context, o->large, frames, SIDE, SIDE, &options, &e) != LUMIERE_OK)
         fail_msg("%s", lumiere_error_message(o->context));
     return e.bytes;
 }
@@ -91,12 +92,12 @@ void free(void *p) {
 static long used(const tiny_pair *o, int frames) {
     uint8_t *pixels = calloc((size_t)frames * SIDE * SIDE, 3);
     lumiere_clip *in, *out;
-    const lumiere_upscale_options options = {.steps = 1};
+    const lm_upscale_options options = {.steps = 1};
     assert_int_equal(lumiere_clip_create(o->context, frames, SIDE, SIDE, 8, pixels, &in), LUMIERE_OK);
     free(pixels);
     long before = atomic_load(&in_use);
     atomic_store(&peak, before);
-    assert_int_equal(lumiere_upscale(o->context, o->large, in, &options, &out), LUMIERE_OK);
+    assert_int_equal(run_upscale(o->context, o->large, in, &options, &out), LUMIERE_OK);
     long most = atomic_load(&peak) - before;
     lumiere_clip_free(&in);
     lumiere_clip_free(&out);

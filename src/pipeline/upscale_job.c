@@ -1,4 +1,4 @@
-// Super-resolution through the public interface.
+// Super-resolution of a given clip: estimated, run, described.
 #include "pipeline/upscale.h"
 
 #include "base/clock.h"
@@ -6,10 +6,6 @@
 
 #include <jansson.h>
 #include <string.h>
-
-bool lumiere_model_upscales(const lumiere_model *m) {
-    return m->ssr != NULL;
-}
 
 static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const upscale_request *r,
                           lumiere_estimate *out) {
@@ -27,18 +23,16 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
     return estimate_seconds(e, c, m, out->flops, &out->seconds);
 }
 
-lumiere_status lumiere_estimate_upscale(lumiere_context *c, lumiere_model *m, int frames, int width, int height,
-                                        const lumiere_upscale_options *o, lumiere_estimate *out) {
-    lm_error e = {0};
+lm_status upscale_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, int frames, int width, int height,
+                           const lm_upscale_options *o, lumiere_estimate *out) {
     upscale_request r;
     *out = (lumiere_estimate){0};
-    lm_status status = upscale_resolve(&e, m, o, frames, width, height, &r);
-    if (status == LM_OK) status = estimate(&e, c, m, &r, out);
-    return api_done(c, status, &e);
+    LM_TRY(upscale_resolve(e, m, o, frames, width, height, &r));
+    return estimate(e, c, m, &r, out);
 }
 
 typedef struct follower {
-    const lumiere_upscale_options *o;
+    const lm_upscale_options *o;
     double started;
 } follower;
 
@@ -48,23 +42,22 @@ static bool follow(void *user, int64_t done, int64_t all, const lumiere_clip *pr
     return f->o->progress(f->o->user, (int)done, (int)all, left, preview);
 }
 
-lumiere_status lumiere_upscale(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                               const lumiere_upscale_options *o, lumiere_clip **out) {
-    lm_error e = {0};
+lm_status upscale_clip(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                       const lm_upscale_options *o, lumiere_clip **out) {
     upscale_request r;
     follower f = {.o = o};
     const upscale_watch watch = {o->preview_every, o->progress ? follow : NULL, &f};
     *out = NULL;
-    lm_status status = upscale_resolve(&e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r);
-    if (status == LM_OK) status = upscale_prepare(&e, c, m, &r);
+    LM_TRY(upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r));
+    LM_TRY(upscale_prepare(e, c, m, &r));
     f.started = lm_seconds();
-    if (status == LM_OK) status = upscale_run(&e, c, m, &r, &in->clip, &watch, out);
-    return api_done(c, status, &e);
+    return upscale_run(e, c, m, &r, &in->clip, &watch, out);
 }
 
-static lm_status make_recipe(lm_error *e, const lumiere_context *c, const lumiere_model *m, const lumiere_clip *in,
-                             const lumiere_upscale_options *o, const char *extra, char **json) {
+lm_status upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
+                         const char *extra, char **json) {
     upscale_request r;
+    *json = NULL;
     char hash[17];
     LM_TRY(upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r));
     lumiere_clip_hash(in, hash);
@@ -75,22 +68,16 @@ static lm_status make_recipe(lm_error *e, const lumiere_context *c, const lumier
                   "model_hash", m->hash, "input_hash", hash, "prompt", r.prompt, "seed", (json_int_t)r.seed, "clip",
                   (json_int_t)r.clip, "shape", r.frames, r.height, r.width, 3, "steps", r.steps, "noise_level",
                   r.noise_level, "window", r.window, "overlap", r.overlap, "tile", r.tile, "tile_overlap",
-                  r.tile_overlap, "precision", c->compute == LM_BF16 ? "bf16" : "fp32");
+                  r.tile_overlap, "precision", m->compute == LM_BF16 ? "bf16" : "fp32");
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = LM_OK;
     double fps = upscale_rate(&r, &in->clip);
     if (fps > 0 && json_object_set_new(recipe, "fps", json_real(fps))) status = lm_fail_memory(e, 4096, "the recipe");
     if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
+    if (status == LM_OK && !lm_settings_note(o->settings, recipe)) status = lm_fail_memory(e, 4096, "the recipe");
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(recipe);
     if (text) *json = lm_strdup(text);
     free(text);
     return status == LM_OK && !*json ? lm_fail_memory(e, 4096, "the recipe") : status;
-}
-
-lumiere_status lumiere_upscale_recipe(lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                                      const lumiere_upscale_options *o, const char *extra, char **json) {
-    lm_error e = {0};
-    *json = NULL;
-    return api_done(c, make_recipe(&e, c, m, in, o, extra, json), &e);
 }
