@@ -2,8 +2,6 @@
 #pragma once
 #include "settings/settings.h"
 
-// The text as a value; false: it is none of the setting's. Texts are any.
-bool lm_value_read(const lumiere_setting *s, const char *text, lm_value *out);
 // Stores what was read of text, or adds text to a list. name: what the caller calls it.
 lm_status lm_value_store(lm_error *e, lm_settings *s, const lm_setting *row, const char *name, const char *text,
                          const lm_value *read);

@@ -64,6 +64,9 @@ typedef struct lm_settings {
     lm_value values[LM_KEYS]; // starts as zeros
 } lm_settings;
 
+// The text as a value; false: it is none of the setting's. Texts are any.
+bool lm_value_read(const lumiere_setting *s, const char *text, lm_value *out);
+
 void lm_settings_free(lm_settings *s);
 lm_status lm_settings_copy(lm_error *e, const lm_settings *from, lm_settings *to); // to: zeros, or freed
 

@@ -1,124 +1,121 @@
-// One table says every key's name, type and bounds; libyaml's document tree is read against it. (libcyaml was
-// considered: it offers neither defaults nor overrides, which need this table all the same.)
+// One table says every key's name, type and bounds, in the rows of settings/; libyaml's document tree is read against
+// it. (libcyaml was considered: it offers neither defaults nor overrides, which need this table all the same.)
 #include "train/run_config.h"
 
 #include "base/files.h"
 #include "base/memory.h"
-#include "base/plain_text.h"
 #include "net/families/unet.h"
+#include "settings/settings.h"
 #include "store/style_file.h"
 
-#include <errno.h>
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
-typedef enum key_type { KEY_TEXT, KEY_LIST, KEY_WHOLE, KEY_NUMBER } key_type;
-
-static const struct key {
-    const char *name;
-    key_type type;
+// A key of a run file: a row of the same kind as the settings of the tasks have, and its place in lm_run_config.
+typedef struct run_key {
     size_t at;
-    double low, high, initial;
-    const char *text, *meaning;
-} keys[] = {
-#define AT(field) offsetof(lm_run_config, field)
-    {"stage", KEY_TEXT, AT(stage), 0, 0, 0, "",
-     "image (the text-to-image network), video (its inflation, image weights frozen), ssr (super-resolution) or style "
-     "(the image weights of init, tuned to a drawing style)"},
-    {"data", KEY_LIST, AT(data), 0, 0, 0, "", "tar shards, folders of them, or folders of clip.mp4 + clip.txt"},
-    {"text", KEY_TEXT, AT(text), 0, 0, 0, "models/emoji/text", "folder of the text encoder"},
-    {"out", KEY_TEXT, AT(out), 0, 0, 0, "", "folder of the run; made when missing"},
-    {"init", KEY_TEXT, AT(init), 0, 0, 0, "", "folder with config.json and model.safetensors to start from"},
-    {"inflation", KEY_TEXT, AT(inflation), 0, 0, 0, "",
-     "video stage: folder of an earlier run whose inflation goes around init's image layers"},
-    {"config", KEY_TEXT, AT(config), 0, 0, 0, "", "config.json of a network born anew; empty: the default network"},
-    {"style", KEY_TEXT, AT(style), 0, 0, 0, "3d", "drawing style of the stills"},
-    {"style_name", KEY_TEXT, AT(style_name), 0, 0, 0, "",
-     "style stage: name of the style file, of a-z, 0-9, _ and -; empty: that of `style`"},
-    {"style_licence", KEY_TEXT, AT(style_licence), 0, 0, 0, "NOASSERTION",
-     "style stage: licence of the style file, an SPDX expression"},
-    {"style_rank", KEY_WHOLE, AT(style_rank), 0, 256, 64, "",
-     "style stage: rank of the differences in the style file; 0: 8-bit rows, exact and large"},
-    {"size", KEY_WHOLE, AT(size), 8, 1024, 32, "", "pixels of a side"},
-    {"frames", KEY_WHOLE, AT(frames), 1, 80, 80, "", "frames of a clip in the stages video and ssr"},
-    {"crop", KEY_WHOLE, AT(crop), 16, 1024, 96, "", "ssr stage: pixels of the squares cut out, a multiple of 16"},
-    {"batch", KEY_WHOLE, AT(batch), 1, 4096, 32, "", "clips in a step"},
-    {"steps", KEY_WHOLE, AT(steps), 1, 1e9, 10000, "", "optimiser steps of the whole run"},
-    {"warmup", KEY_WHOLE, AT(warmup), 1, 1e9, 200, "", "steps over which the learning rate rises"},
-    {"learning_rate", KEY_NUMBER, AT(learning_rate), 0, 10, 1e-3, "", "AdamW's rate after the warm-up"},
-    {"cooldown", KEY_NUMBER, AT(cooldown), 0, 1, 0.2, "", "share of the steps at whose end the rate falls to 0"},
-    {"weight_decay", KEY_NUMBER, AT(weight_decay), 0, 10, 0.01, "", "decoupled weight decay"},
-    {"beta1", KEY_NUMBER, AT(beta1), 0, 0.99999, 0.9, "", "AdamW's first moment"},
-    {"beta2", KEY_NUMBER, AT(beta2), 0, 0.999999, 0.99, "", "AdamW's second moment"},
-    {"eps", KEY_NUMBER, AT(eps), 1e-16, 1, 1e-8, "", "AdamW's denominator"},
-    {"optimizer", KEY_TEXT, AT(optimizer), 0, 0, 0, "adamw",
-     "adamw, or muon for the matrices of convolutions, attention and conditions and AdamW for the rest"},
-    {"muon_rate", KEY_NUMBER, AT(muon_rate), 0, 10, 0.02, "", "Muon's rate after the warm-up"},
-    {"muon_momentum", KEY_NUMBER, AT(muon_momentum), 0, 0.99999, 0.95, "", "Muon's momentum"},
-    {"muon_decay", KEY_NUMBER, AT(muon_decay), 0, 10, 0.01, "", "Muon's decoupled weight decay"},
-    {"muon_steps", KEY_WHOLE, AT(muon_steps), 4, 5, 5, "",
-     "steps of Muon's iteration: 5 as published, 4 chosen to come as near in less time where it is computed in fp32, "
-     "as "
-     "these 4 always are"},
-    {"muon_parts", KEY_WHOLE, AT(muon_parts), 0, 2, 1, "",
-     "matrices stored as one that Muon takes one by one: 1 pairs (scale and shift; the text's keys and values), which "
-     "costs less, 2 query, key and value as well, 0 none"},
-    {"groups", KEY_LIST, AT(groups), 0, 0, 0, "",
-     "groups of parameters with an optimizer of their own: GROUP adamw, GROUP muon, or GROUP muon RATE"},
-    {"clip", KEY_NUMBER, AT(clip), 1e-6, 1e9, 1, "", "bound of the gradient's norm"},
-    {"average", KEY_NUMBER, AT(average), 0, 0.999999, 0.9995, "", "largest decay of the moving average of the weights"},
-    {"outlier", KEY_NUMBER, AT(outlier), 1.5, 1e9, 20, "",
-     "skip a step whose loss is this many times the running mean"},
-    {"caption_dropout", KEY_NUMBER, AT(caption_dropout), 0, 1, 0.1, "", "share of captions left empty, for guidance"},
-    {"motion_share", KEY_NUMBER, AT(motion_share), 0, 1, 0.5, "",
-     "share of sprites moved or scaled; begin a training with 0"},
-    {"motion_caption_share", KEY_NUMBER, AT(motion_caption_share), 0, 1, 0, "",
-     "image stage: share of the moved stills whose caption names the motion"},
-    {"moment_share", KEY_NUMBER, AT(moment_share), 0, 1, 0, "",
-     "image stage: share of the stills of which the network is told the moment within the clip; above 0 it gets an "
-     "input for that"},
-    {"wording_share", KEY_NUMBER, AT(wording_share), 0, 1, 0, "",
-     "share of the captions told in other words and in any order"},
-    {"caption_share", KEY_NUMBER, AT(caption_share), 0, 1, 0, "",
-     "share of the captions that are a sprite's caption itself; the others are drawn evenly from it and its "
-     "paraphrases"},
-    {"plain_share", KEY_NUMBER, AT(plain_share), 0, 1, 0, "",
-     "video stage: share of the stills that stay where they are, with plain captions"},
-    {"condition_share", KEY_NUMBER, AT(condition_share), 0, 1, 1, "",
-     "video stage: share of clips for which a condition is drawn; the others are given nothing"},
-    {"time_shift", KEY_NUMBER, AT(time_shift), 0.01, 100, 1, "",
-     "signal-to-noise amplitude of the drawn noise levels is divided by this; above 1: more noise"},
-    {"color_share", KEY_NUMBER, AT(color_share), 0, 1, 0.5, "", "share of sprites on a coloured background"},
-    {"seed", KEY_WHOLE, AT(seed), 0, 9e15, 0, "", "of weights, data and noise"},
-    {"checkpoint_minutes", KEY_NUMBER, AT(checkpoint_minutes), 0.01, 1e6, 10, "", "minutes between checkpoints"},
-    {"checkpoint_steps", KEY_WHOLE, AT(checkpoint_steps), 0, 1e9, 0, "",
-     "steps between checkpoints; 0: by the clock only"},
-    {"log_every", KEY_WHOLE, AT(log_every), 1, 1e9, 50, "", "steps to a line of metrics.csv"},
-    {"validate_every", KEY_WHOLE, AT(validate_every), 0, 1e9, 500, "", "steps between validations; 0: none"},
-    {"validation_clips", KEY_WHOLE, AT(validation_clips), 1, 1e6, 128, "",
-     "fixed (clip, time, noise) triples of a validation, rounded up to whole batches"},
-    {"explain_every", KEY_WHOLE, AT(explain_every), 0, 1e9, 0, "",
-     "steps between measurements of the variance explained, into explained.csv; 0: none"},
-    {"sample_every", KEY_WHOLE, AT(sample_every), 0, 1e9, 2000, "", "steps between sample sheets; 0: none"},
-    {"sample_steps", KEY_WHOLE, AT(sample_steps), 1, 1000, 20, "", "sampling steps of a sheet"},
-    {"sample_cfg_scale", KEY_NUMBER, AT(sample_cfg_scale), 0, 100, 4, "", "guidance of a sheet"},
-    {"sample_prompts", KEY_LIST, AT(sample_prompts), 0, 0, 0, "", "prompts of a sheet, up to 64"},
+    lumiere_setting face;
+} run_key;
+
+#define KEY(name, of_kind, ...)                                                                                        \
+    {                                                                                                                  \
+        .at = offsetof(lm_run_config, name), .face = {.key = #name, .kind = of_kind, __VA_ARGS__ }                     \
+    }
+#define TEXT(name, initial, meaning) KEY(name, LUMIERE_TEXT, .preset = initial, .help = meaning)
+#define LIST(name, meaning) KEY(name, LUMIERE_TEXT, .list = true, .help = meaning)
+#define WHOLE(name, low, high, initial, meaning)                                                                       \
+    KEY(name, LUMIERE_WHOLE, .least = low, .most = high, .preset = initial, .help = meaning)
+#define NUMBER(name, low, high, initial, meaning)                                                                      \
+    KEY(name, LUMIERE_NUMBER, .least = low, .most = high, .preset = initial, .help = meaning)
+
+static const run_key keys[] = {
+    TEXT(stage, "",
+         "image (the text-to-image network), video (its inflation, image weights frozen), ssr (super-resolution) or "
+         "style (the image weights of init, tuned to a drawing style)"),
+    LIST(data, "tar shards, folders of them, or folders of clip.mp4 + clip.txt"),
+    TEXT(text, "models/emoji/text", "folder of the text encoder"),
+    TEXT(out, "", "folder of the run; made when missing"),
+    TEXT(init, "", "folder with config.json and model.safetensors to start from"),
+    TEXT(inflation, "", "video stage: folder of an earlier run whose inflation goes around init's image layers"),
+    TEXT(config, "", "config.json of a network born anew; empty: the default network"),
+    TEXT(style, "3d", "drawing style of the stills"),
+    TEXT(style_name, "", "style stage: name of the style file, of a-z, 0-9, _ and -; empty: that of `style`"),
+    TEXT(style_licence, "NOASSERTION", "style stage: licence of the style file, an SPDX expression"),
+    WHOLE(style_rank, 0, 256, "64",
+          "style stage: rank of the differences in the style file; 0: 8-bit rows, exact and large"),
+    WHOLE(size, 8, 1024, "32", "pixels of a side"),
+    WHOLE(frames, 1, 80, "80", "frames of a clip in the stages video and ssr"),
+    WHOLE(crop, 16, 1024, "96", "ssr stage: pixels of the squares cut out, a multiple of 16"),
+    WHOLE(batch, 1, 4096, "32", "clips in a step"),
+    WHOLE(steps, 1, 1e9, "10000", "optimiser steps of the whole run"),
+    WHOLE(warmup, 1, 1e9, "200", "steps over which the learning rate rises"),
+    NUMBER(learning_rate, 0, 10, "1e-3", "AdamW's rate after the warm-up"),
+    NUMBER(cooldown, 0, 1, "0.2", "share of the steps at whose end the rate falls to 0"),
+    NUMBER(weight_decay, 0, 10, "0.01", "decoupled weight decay"),
+    NUMBER(beta1, 0, 0.99999, "0.9", "AdamW's first moment"),
+    NUMBER(beta2, 0, 0.999999, "0.99", "AdamW's second moment"),
+    NUMBER(eps, 1e-16, 1, "1e-8", "AdamW's denominator"),
+    TEXT(optimizer, "adamw",
+         "adamw, or muon for the matrices of convolutions, attention and conditions and AdamW for the rest"),
+    NUMBER(muon_rate, 0, 10, "0.02", "Muon's rate after the warm-up"),
+    NUMBER(muon_momentum, 0, 0.99999, "0.95", "Muon's momentum"),
+    NUMBER(muon_decay, 0, 10, "0.01", "Muon's decoupled weight decay"),
+    WHOLE(muon_steps, 4, 5, "5",
+          "steps of Muon's iteration: 5 as published, 4 chosen to come as near in less time where it is computed in "
+          "fp32, as these 4 always are"),
+    WHOLE(muon_parts, 0, 2, "1",
+          "matrices stored as one that Muon takes one by one: 1 pairs (scale and shift; the text's keys and values), "
+          "which costs less, 2 query, key and value as well, 0 none"),
+    LIST(groups, "groups of parameters with an optimizer of their own: GROUP adamw, GROUP muon, or GROUP muon RATE"),
+    NUMBER(clip, 1e-6, 1e9, "1", "bound of the gradient's norm"),
+    NUMBER(average, 0, 0.999999, "0.9995", "largest decay of the moving average of the weights"),
+    NUMBER(outlier, 1.5, 1e9, "20", "skip a step whose loss is this many times the running mean"),
+    NUMBER(caption_dropout, 0, 1, "0.1", "share of captions left empty, for guidance"),
+    NUMBER(motion_share, 0, 1, "0.5", "share of sprites moved or scaled; begin a training with 0"),
+    NUMBER(motion_caption_share, 0, 1, "0", "image stage: share of the moved stills whose caption names the motion"),
+    NUMBER(moment_share, 0, 1, "0",
+           "image stage: share of the stills of which the network is told the moment within the clip; above 0 it gets "
+           "an input for that"),
+    NUMBER(wording_share, 0, 1, "0", "share of the captions told in other words and in any order"),
+    NUMBER(caption_share, 0, 1, "0",
+           "share of the captions that are a sprite's caption itself; the others are drawn evenly from it and its "
+           "paraphrases"),
+    NUMBER(plain_share, 0, 1, "0", "video stage: share of the stills that stay where they are, with plain captions"),
+    NUMBER(condition_share, 0, 1, "1",
+           "video stage: share of clips for which a condition is drawn; the others are given nothing"),
+    NUMBER(time_shift, 0.01, 100, "1",
+           "signal-to-noise amplitude of the drawn noise levels is divided by this; above 1: more noise"),
+    NUMBER(color_share, 0, 1, "0.5", "share of sprites on a coloured background"),
+    WHOLE(seed, 0, 9e15, "0", "of weights, data and noise"),
+    NUMBER(checkpoint_minutes, 0.01, 1e6, "10", "minutes between checkpoints"),
+    WHOLE(checkpoint_steps, 0, 1e9, "0", "steps between checkpoints; 0: by the clock only"),
+    WHOLE(log_every, 1, 1e9, "50", "steps to a line of metrics.csv"),
+    WHOLE(validate_every, 0, 1e9, "500", "steps between validations; 0: none"),
+    WHOLE(validation_clips, 1, 1e6, "128",
+          "fixed (clip, time, noise) triples of a validation, rounded up to whole batches"),
+    WHOLE(explain_every, 0, 1e9, "0",
+          "steps between measurements of the variance explained, into explained.csv; 0: none"),
+    WHOLE(sample_every, 0, 1e9, "2000", "steps between sample sheets; 0: none"),
+    WHOLE(sample_steps, 1, 1000, "20", "sampling steps of a sheet"),
+    NUMBER(sample_cfg_scale, 0, 100, "4", "guidance of a sheet"),
+    LIST(sample_prompts, "prompts of a sheet, up to 64"),
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
-static void *field(lm_run_config *c, const struct key *k) {
+static void *field(lm_run_config *c, const run_key *k) {
     return (unsigned char *)c + k->at;
 }
 
 const char *lm_run_config_describe(int index, const char **type, const char **meaning) {
-    static const char *const types[] = {"text", "list of texts", "whole number", "number"};
     if (index < 0 || index >= KEYS) return NULL;
-    *type = types[keys[index].type];
-    *meaning = keys[index].meaning;
-    return keys[index].name;
+    const lumiere_setting *s = &keys[index].face;
+    *type = s->list                     ? "list of texts"
+            : s->kind == LUMIERE_WHOLE  ? "whole number"
+            : s->kind == LUMIERE_NUMBER ? "number"
+                                        : "text";
+    *meaning = s->help;
+    return s->key;
 }
 
 static void free_list(lm_run_list *l) {
@@ -126,44 +123,51 @@ static void free_list(lm_run_list *l) {
     *l = (lm_run_list){0};
 }
 
+static bool is_one_text(const run_key *k) {
+    return k->face.kind == LUMIERE_TEXT && !k->face.list;
+}
+
 void lm_run_config_free(lm_run_config *c) {
     for (int i = 0; i < KEYS; i++) {
-        if (keys[i].type == KEY_TEXT) {
+        if (is_one_text(&keys[i])) {
             char **text = field(c, &keys[i]);
             lm_free(*text);
             *text = NULL;
-        } else if (keys[i].type == KEY_LIST) {
+        } else if (keys[i].face.list) {
             free_list(field(c, &keys[i]));
         }
     }
 }
 
+// false: the text is no such number.
+static bool read_number(const run_key *k, const char *text, lm_run_config *c) {
+    lm_value v = {0};
+    if (!lm_value_read(&k->face, text, &v)) return false;
+    if (k->face.kind == LUMIERE_WHOLE)
+        *(int64_t *)field(c, k) = v.whole;
+    else
+        *(double *)field(c, k) = v.number;
+    return true;
+}
+
 static lm_status set_defaults(lm_error *e, lm_run_config *c) {
     memset(c, 0, sizeof *c);
     for (int i = 0; i < KEYS; i++) {
-        const struct key *k = &keys[i];
-        if (k->type == KEY_WHOLE) *(int64_t *)field(c, k) = (int64_t)k->initial;
-        if (k->type == KEY_NUMBER) *(double *)field(c, k) = k->initial;
-        if (k->type == KEY_TEXT && !(*(char **)field(c, k) = lm_strdup(k->text)))
+        const run_key *k = &keys[i];
+        if (k->face.list) continue;
+        if (!is_one_text(k))
+            read_number(k, k->face.preset, c);
+        else if (!(*(char **)field(c, k) = lm_strdup(k->face.preset)))
             return lm_fail_memory(e, 64, "the run's settings");
     }
     return LM_OK;
 }
 
 // where: "run.yaml, line 3" or "--set".
-static lm_status set_number(lm_error *e, const char *where, const struct key *k, const char *text, lm_run_config *c) {
-    char *end;
-    errno = 0;
-    double v = lm_text_number(text, &end);
-    bool whole = k->type == KEY_WHOLE;
-    if (!*text || *end || errno || !isfinite(v) || v < k->low || v > k->high || (whole && v != floor(v)))
-        return lm_fail(e, LM_USAGE, "%s: %s must be a %snumber from %g to %g, not \"%.40s\"", where, k->name,
-                       whole ? "whole " : "", k->low, k->high, text);
-    if (whole)
-        *(int64_t *)field(c, k) = (int64_t)v;
-    else
-        *(double *)field(c, k) = v;
-    return LM_OK;
+static lm_status set_number(lm_error *e, const char *where, const run_key *k, const char *text, lm_run_config *c) {
+    if (read_number(k, text, c)) return LM_OK;
+    return lm_fail(e, LM_USAGE, "%s: %s must be a %snumber from %g to %g, not \"%.40s\"", where, k->face.key,
+                   k->face.kind == LUMIERE_WHOLE ? "whole " : "", k->face.least, k->face.most, text);
 }
 
 static lm_status set_text(lm_error *e, char **to, const char *text) {
@@ -174,9 +178,9 @@ static lm_status set_text(lm_error *e, char **to, const char *text) {
     return LM_OK;
 }
 
-static lm_status add_item(lm_error *e, const char *where, const struct key *k, const char *text, lm_run_list *l) {
+static lm_status add_item(lm_error *e, const char *where, const run_key *k, const char *text, lm_run_list *l) {
     if (l->count == LM_RUN_LIST)
-        return lm_fail(e, LM_USAGE, "%s: %s has more than %d entries", where, k->name, LM_RUN_LIST);
+        return lm_fail(e, LM_USAGE, "%s: %s has more than %d entries", where, k->face.key, LM_RUN_LIST);
     LM_TRY(set_text(e, &l->at[l->count], text));
     l->count++;
     return LM_OK;
@@ -188,28 +192,28 @@ static const char *scalar(const yaml_node_t *n) {
     return (const char *)n->data.scalar.value;
 }
 
-static lm_status set_value(lm_error *e, const char *where, const struct key *k, yaml_document_t *doc,
-                           const yaml_node_t *v, lm_run_config *c) {
+static lm_status set_value(lm_error *e, const char *where, const run_key *k, yaml_document_t *doc, const yaml_node_t *v,
+                           lm_run_config *c) {
     const char *text = scalar(v);
-    if (k->type != KEY_LIST) {
-        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes one value", where, k->name);
-        return k->type == KEY_TEXT ? set_text(e, field(c, k), text) : set_number(e, where, k, text, c);
+    if (!k->face.list) {
+        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes one value", where, k->face.key);
+        return is_one_text(k) ? set_text(e, field(c, k), text) : set_number(e, where, k, text, c);
     }
     lm_run_list *l = field(c, k);
     free_list(l);
     if (text) return add_item(e, where, k, text, l);
-    if (v->type != YAML_SEQUENCE_NODE) return lm_fail(e, LM_USAGE, "%s: %s takes a list", where, k->name);
+    if (v->type != YAML_SEQUENCE_NODE) return lm_fail(e, LM_USAGE, "%s: %s takes a list", where, k->face.key);
     for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++) {
         text = scalar(yaml_document_get_node(doc, *i));
-        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes a list of texts", where, k->name);
+        if (!text) return lm_fail(e, LM_USAGE, "%s: %s takes a list of texts", where, k->face.key);
         LM_TRY(add_item(e, where, k, text, l));
     }
     return LM_OK;
 }
 
-static const struct key *find_key(const char *name) {
+static const run_key *find_key(const char *name) {
     for (int i = 0; i < KEYS; i++)
-        if (!strcmp(keys[i].name, name)) return &keys[i];
+        if (!strcmp(keys[i].face.key, name)) return &keys[i];
     return NULL;
 }
 
@@ -223,11 +227,11 @@ static lm_status read_mapping(lm_error *e, const char *name, yaml_document_t *do
         char where[300];
         snprintf(where, sizeof where, "%.200s, line %zu", name, kn ? kn->start_mark.line + 1 : 0);
         const char *text = scalar(kn);
-        const struct key *k = text ? find_key(text) : NULL;
+        const run_key *k = text ? find_key(text) : NULL;
         if (!k)
             return lm_fail(e, LM_USAGE, "%s: unknown key \"%.60s\"; docs/training.md lists the keys", where,
                            text ? text : "?");
-        if (seen[k - keys]) return lm_fail(e, LM_USAGE, "%s: %s stands there twice", where, k->name);
+        if (seen[k - keys]) return lm_fail(e, LM_USAGE, "%s: %s stands there twice", where, k->face.key);
         seen[k - keys] = true;
         LM_TRY(set_value(e, where, k, doc, vn, c));
     }
