@@ -175,7 +175,8 @@ static void check_model(doctor *d, const char *folder) {
         return;
     }
     say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lumiere_model_name(m),
-        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder), (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
+        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
+        (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
     const lm_task_options o = {.generate = {.prompt = "a rocket"}};
     lm_error e = {0};
     if (task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
