@@ -335,7 +335,11 @@ static void no_memory_for_the_enlargement(void **state) {
                              .base = keep,
                              .user = &k};
     lumiere_estimate small, large;
+    lumiere_clip *out = NULL;
     assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &small), LUMIERE_OK);
+    assert_int_equal(run_generate(pair.context, pair.large, &o, &out), LUMIERE_OK); // the base network has its plan
+    lumiere_clip_free(&out);
+    k = (keeper){.answer = true};
     o.enlarge = LM_ENLARGE;
     assert_int_equal(run_generate_estimate(pair.context, pair.large, &o, &large), LUMIERE_OK);
     assert_true(large.base_width == 64 && large.width == 256 && small.base_width == 0);
@@ -346,7 +350,6 @@ static void no_memory_for_the_enlargement(void **state) {
     limit.rlim_cur = 1 << 30;
     while (setrlimit(RLIMIT_AS, &limit) == 0 && lm_memory_available() > 60000000) limit.rlim_cur -= 10000000;
     while (setrlimit(RLIMIT_AS, &limit) == 0 && lm_memory_available() < 50000000) limit.rlim_cur += 10000000;
-    lumiere_clip *out = NULL;
     lumiere_status status = run_generate(pair.context, pair.large, &o, &out);
     assert_int_equal(setrlimit(RLIMIT_AS, &old), 0);
     assert_int_equal(status, LUMIERE_MEMORY);
