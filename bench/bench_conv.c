@@ -2,7 +2,7 @@
 // measured peak, and the kernel that ran.
 //     bench_conv [threads [f32|bf16 [part of a row's name]]]
 #include "base/memory.h"
-#include "device/device.h"
+#include "devices/devices.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif

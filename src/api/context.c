@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/threads.h"
+#include "devices/devices.h"
 #include "media/media.h"
 #include "net/machine_speed.h"
 

@@ -130,11 +130,7 @@ struct lm_device {
     bool fast_bf16;    // bf16 arithmetic in hardware
 };
 
-extern const lm_backend lm_reference_backend, lm_cpu_backend;
-
-// name: "cpu" or "reference". LM_USAGE when there is no such device. threads: 0 = all processors this process may use.
-// The caller is its first holder.
-lm_status lm_device_open(lm_error *e, const char *name, int threads, lm_device **out);
+// A device is opened by devices/devices.h; whoever opened it is its first holder.
 // One holder more: what uses a device beyond the life of whoever opened it holds it too. Returns d.
 lm_device *lm_device_hold(lm_device *d);
 // One holder less, on any thread; the last closes the device. *d becomes NULL.

@@ -11,7 +11,7 @@ typedef struct rule {
 } rule;
 
 static bool needs(const rule *r, int i) {
-    const graph_value *v = graph_at(r->g, r->in[i]);
+    const graph_value *v = lm_graph_at(r->g, r->in[i]);
     return v && v->needs_grad;
 }
 
@@ -21,7 +21,7 @@ static lm_tensor grad_so_far(const rule *r, int i) {
 
 // Takes t as a contribution to the gradient of input i: the whole of it when t already holds what there was (acc).
 static void set_grad(const rule *r, int i, lm_tensor t) {
-    graph_value *v = graph_at(r->g, r->in[i]);
+    graph_value *v = lm_graph_at(r->g, r->in[i]);
     if (v) v->grad = t.id;
 }
 
@@ -46,7 +46,7 @@ static lm_op of_kind(const rule *r, lm_op_kind kind) {
 static void conv_or_linear(const rule *r, lm_op_kind grad_x, lm_op_kind grad_w) {
     lm_tensor out[LM_MAX_OUTPUTS];
     if (needs(r, 1) || needs(r, 2)) {
-        graph_append(r->g, of_kind(r, grad_w), (lm_tensor[]){r->in[0], r->dy}, 2, out);
+        lm_graph_append(r->g, of_kind(r, grad_w), (lm_tensor[]){r->in[0], r->dy}, 2, out);
         if (needs(r, 1)) add_grad(r, 1, out[0]);
         if (needs(r, 2)) add_grad(r, 2, out[1]);
     }
@@ -57,11 +57,11 @@ static void conv_or_linear(const rule *r, lm_op_kind grad_x, lm_op_kind grad_w) 
 static void norm(const rule *r) {
     lm_tensor out[LM_MAX_OUTPUTS];
     lm_tensor operands[] = {r->in[0], r->in[1], r->in[2], r->in[3], r->dy, grad_so_far(r, 0)};
-    graph_append(r->g, of_kind(r, LM_OP_NORM_GRAD), operands, 6, out);
+    lm_graph_append(r->g, of_kind(r, LM_OP_NORM_GRAD), operands, 6, out);
     if (needs(r, 0)) set_grad(r, 0, out[0]);
     lm_tensor sums = out[1];
     if (needs(r, 1) || needs(r, 2)) {
-        graph_append(r->g, (lm_op){.kind = LM_OP_NORM_GRAD_AFFINE}, (lm_tensor[]){sums, r->in[3]}, 2, out);
+        lm_graph_append(r->g, (lm_op){.kind = LM_OP_NORM_GRAD_AFFINE}, (lm_tensor[]){sums, r->in[3]}, 2, out);
         if (needs(r, 1)) add_grad(r, 1, out[0]);
         if (needs(r, 2)) add_grad(r, 2, out[1]);
     }
@@ -74,7 +74,7 @@ static void norm(const rule *r) {
 static void attention(const rule *r) {
     lm_tensor out[LM_MAX_OUTPUTS];
     lm_tensor operands[] = {r->in[0], r->in[1], r->in[2], r->dy};
-    graph_append(r->g, of_kind(r, LM_OP_ATTENTION_GRAD), operands, 4, out);
+    lm_graph_append(r->g, of_kind(r, LM_OP_ATTENTION_GRAD), operands, 4, out);
     if (needs(r, 0)) add_grad(r, 0, out[0]);
     if (needs(r, 1)) add_grad(r, 1, out[1]);
 }
@@ -178,7 +178,7 @@ static void claim_param_grad(lm_graph *g, int i) {
         lm_graph_fail(g, "the loss does not depend on %s", g->params[i].name);
         return;
     }
-    graph_value *v = graph_at(g, grad);
+    graph_value *v = lm_graph_at(g, grad);
     if (v->base != grad.id || v->grad_of >= 0 || v->node < 0 || v->output) {
         grad = lm_op_(g, (lm_op){.kind = LM_OP_CAST, .attr.cast.type = v->desc.type}, &grad, 1);
         if (grad.id < 0) return;
@@ -188,7 +188,7 @@ static void claim_param_grad(lm_graph *g, int i) {
 }
 
 void lm_graph_backward(lm_graph *g, lm_tensor loss) {
-    const graph_value *l = graph_at(g, loss);
+    const graph_value *l = lm_graph_at(g, loss);
     if (g->error.status || !l) return;
     if (l->node < 0 || g->nodes[l->node].op.kind != LM_OP_MSE) {
         lm_graph_fail(g, "a backward pass starts from an mse");

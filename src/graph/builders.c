@@ -4,7 +4,7 @@
 #define OPERANDS(...) (lm_tensor[]){__VA_ARGS__}, (int)(sizeof((lm_tensor[]){__VA_ARGS__}) / sizeof(lm_tensor))
 
 lm_tensor lm_cast_(lm_graph *g, lm_tensor x, lm_dtype type) {
-    const graph_value *v = graph_at(g, x);
+    const graph_value *v = lm_graph_at(g, x);
     if (v && v->desc.type == type) return x;
     return lm_op_(g, (lm_op){.kind = LM_OP_CAST, .attr.cast.type = type}, OPERANDS(x));
 }

@@ -47,7 +47,7 @@ void lm_graph_fail(lm_graph *g, const char *format, ...) {
             g->file ? g->file : "?", g->line);
 }
 
-bool graph_grow(lm_graph *g, void **array, int count, int *room, size_t size) {
+bool lm_graph_grow(lm_graph *g, void **array, int count, int *room, size_t size) {
     if (count < *room) return true;
     int more = *room ? 2 * *room : 64;
     void *p = lm_realloc(*array, (size_t)more, size);
@@ -60,12 +60,12 @@ bool graph_grow(lm_graph *g, void **array, int count, int *room, size_t size) {
     return true;
 }
 
-graph_value *graph_at(const lm_graph *g, lm_tensor t) {
+graph_value *lm_graph_at(const lm_graph *g, lm_tensor t) {
     return t.id >= 0 && t.id < g->value_count ? &g->values[t.id] : NULL;
 }
 
 lm_desc lm_tensor_desc(const lm_graph *g, lm_tensor t) {
-    const graph_value *v = graph_at(g, t);
+    const graph_value *v = lm_graph_at(g, t);
     return v ? v->desc : (lm_desc){0};
 }
 
@@ -109,7 +109,7 @@ static const char *full_name(lm_graph *g, const char *name) {
 }
 
 static lm_tensor new_value(lm_graph *g, lm_desc desc, int32_t node) {
-    if (!graph_grow(g, (void **)&g->values, g->value_count, &g->value_room, sizeof *g->values)) return LM_NONE;
+    if (!lm_graph_grow(g, (void **)&g->values, g->value_count, &g->value_room, sizeof *g->values)) return LM_NONE;
     int32_t id = g->value_count++;
     g->values[id] = (graph_value){.desc = desc, .node = node, .base = id, .param = -1, .grad = -1, .grad_of = -1};
     return (lm_tensor){id};
@@ -143,7 +143,7 @@ lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const
         if (!lm_desc_equal(&g->params[i].desc, &desc)) lm_graph_fail(g, "%s is asked for in two shapes", full);
         return g->params[i].tensor;
     }
-    if (!graph_grow(g, (void **)&g->params, g->param_count, &g->param_room, sizeof *g->params)) return LM_NONE;
+    if (!lm_graph_grow(g, (void **)&g->params, g->param_count, &g->param_room, sizeof *g->params)) return LM_NONE;
     lm_tensor t = new_value(g, desc, -1);
     if (t.id < 0) return t;
     bool trained = g->train && (!g->trainable || g->trainable(full));
@@ -165,13 +165,13 @@ lm_tensor lm_param_(lm_graph *g, const char *name, lm_init init, int rank, const
 }
 
 void lm_param_group(lm_graph *g, lm_tensor param, int group, int parts) {
-    const graph_value *v = graph_at(g, param);
+    const graph_value *v = lm_graph_at(g, param);
     if (!v || v->param < 0) return; // the graph holds an error
     g->params[v->param].group = group;
     g->params[v->param].parts = parts;
 }
 
-bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]) {
+bool lm_graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]) {
     for (int i = 0; i < LM_MAX_OUTPUTS; i++) out[i] = LM_NONE;
     if (g->error.status) return false;
     graph_node n = {.op = op, .name = full_name(g, ""), .file = g->file, .line = g->line};
@@ -179,7 +179,7 @@ bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tens
     bool needs_grad = false;
     for (int i = 0; i < LM_MAX_INPUTS; i++) {
         n.in[i] = i < count ? in[i].id : -1;
-        const graph_value *v = i < count ? graph_at(g, in[i]) : NULL;
+        const graph_value *v = i < count ? lm_graph_at(g, in[i]) : NULL;
         if (!v) continue;
         in_desc[i] = v->desc;
         needs_grad |= v->needs_grad;
@@ -189,7 +189,7 @@ bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tens
         lm_graph_fail(g, "%s", why.text);
         return false;
     }
-    if (!graph_grow(g, (void **)&g->nodes, g->node_count, &g->node_room, sizeof *g->nodes)) return false;
+    if (!lm_graph_grow(g, (void **)&g->nodes, g->node_count, &g->node_room, sizeof *g->nodes)) return false;
     for (int i = 0; i < LM_MAX_OUTPUTS; i++) {
         if (out_desc[i].rank) {
             out[i] = new_value(g, out_desc[i], g->node_count);
@@ -204,12 +204,12 @@ bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tens
 
 lm_tensor lm_op_(lm_graph *g, lm_op op, const lm_tensor *in, int count) {
     lm_tensor out[LM_MAX_OUTPUTS];
-    graph_append(g, op, in, count, out);
+    lm_graph_append(g, op, in, count, out);
     return out[0];
 }
 
 lm_tensor lm_view_(lm_graph *g, lm_tensor x, int rank, const int64_t *dim) {
-    const graph_value *v = graph_at(g, x);
+    const graph_value *v = lm_graph_at(g, x);
     if (g->error.status || !v || !dims_valid(g, "a view", rank, dim)) return LM_NONE;
     lm_desc d = lm_desc_make(v->desc.type, rank, dim);
     if (lm_desc_count(&d) != lm_desc_count(&v->desc)) {
@@ -217,7 +217,7 @@ lm_tensor lm_view_(lm_graph *g, lm_tensor x, int rank, const int64_t *dim) {
         return LM_NONE;
     }
     if (lm_desc_equal(&d, &v->desc)) return x;
-    if (!graph_grow(g, (void **)&g->nodes, g->node_count, &g->node_room, sizeof *g->nodes)) return LM_NONE;
+    if (!lm_graph_grow(g, (void **)&g->nodes, g->node_count, &g->node_room, sizeof *g->nodes)) return LM_NONE;
     lm_tensor t = new_value(g, d, g->node_count);
     if (t.id < 0) return t;
     g->values[t.id].base = g->values[x.id].base;
@@ -230,7 +230,7 @@ lm_tensor lm_view_(lm_graph *g, lm_tensor x, int rank, const int64_t *dim) {
 }
 
 void lm_output(lm_graph *g, lm_tensor t) {
-    graph_value *v = graph_at(g, t);
+    graph_value *v = lm_graph_at(g, t);
     if (v) v->output = g->values[v->base].output = true;
 }
 
@@ -240,7 +240,7 @@ void lm_graph_train(lm_graph *g, lm_trainable_fn trainable) {
 }
 
 void lm_graph_want_grad(lm_graph *g, lm_tensor input) {
-    graph_value *v = graph_at(g, input);
+    graph_value *v = lm_graph_at(g, input);
     if (v) v->needs_grad = v->want_grad = true;
 }
 
@@ -249,7 +249,7 @@ void lm_graph_chain(lm_graph *g, int nodes) {
 }
 
 lm_tensor lm_grad(const lm_graph *g, lm_tensor t) {
-    const graph_value *v = graph_at(g, t);
+    const graph_value *v = lm_graph_at(g, t);
     return v ? (lm_tensor){v->grad} : LM_NONE;
 }
 

@@ -44,7 +44,7 @@ struct lm_graph {
 };
 
 // Makes room for one more element; false (and the graph's error) when memory is short.
-bool graph_grow(lm_graph *g, void **array, int count, int *room, size_t size);
-graph_value *graph_at(const lm_graph *g, lm_tensor t);
+bool lm_graph_grow(lm_graph *g, void **array, int count, int *room, size_t size);
+graph_value *lm_graph_at(const lm_graph *g, lm_tensor t);
 // Appends a node; outputs the kind doesn't have are LM_NONE.
-bool graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]);
+bool lm_graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]);

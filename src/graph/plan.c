@@ -112,7 +112,7 @@ static lm_status prepare_plan(lm_error *e, lm_graph *g, lm_device *d, lm_plan **
     LM_TRY(begin_plan(e, g, d, out));
     LM_TRY(prepare_kernels(e, *out));
     group_nodes(*out);
-    return plan_place(e, *out);
+    return lm_plan_place(e, *out);
 }
 
 lm_status lm_plan_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_t *out) {
@@ -128,7 +128,7 @@ lm_status lm_plan_estimate_bytes(lm_error *e, lm_graph *g, lm_device *d, uint64_
     lm_status status = begin_plan(e, g, d, &p);
     // A step a node: longer steps, which kernels allow, would only make lifetimes longer.
     for (int i = 0; status == LM_OK && i < p->node_count; i++) p->nodes[i].step = i;
-    if (status == LM_OK) status = plan_place(e, p);
+    if (status == LM_OK) status = lm_plan_place(e, p);
     if (status == LM_OK) {
         *out = p->block_bytes;
         for (int i = 0; i < p->node_count; i++)
@@ -198,7 +198,7 @@ void lm_plan_watch(lm_plan *p, lm_go_on_fn go_on, void *user) {
 }
 
 static lm_status locate(lm_error *e, const lm_plan *p, lm_tensor t, size_t bytes, void **data) {
-    const graph_value *v = graph_at(p->g, t);
+    const graph_value *v = lm_graph_at(p->g, t);
     if (!v || p->storage_of[v->base] < 0) return lm_fail(e, LM_FAILED, "the plan holds no such tensor");
     if ((size_t)lm_desc_bytes(&v->desc) != bytes)
         return lm_fail(e, LM_FAILED, "the tensor %s has %lld bytes, not %zu", v->name ? v->name : "",
@@ -225,7 +225,7 @@ static const char *node_name(const lm_plan *p, int i) {
 }
 
 // The device says what failed, the plan where.
-lm_status plan_run_nodes(lm_error *e, lm_plan *p, int first, int count) {
+lm_status lm_plan_run_nodes(lm_error *e, lm_plan *p, int first, int count) {
     lm_error why = {0};
     lm_status s = p->d->backend->run(&why, p->d, p->calls + first, count, p->workspace, p->weights_version);
     if (s == LM_OK) return LM_OK;
@@ -245,7 +245,7 @@ lm_status lm_plan_run(lm_error *e, lm_plan *p) {
         for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
         }
         double start = p->profile ? lm_seconds() : 0;
-        LM_TRY(plan_run_nodes(e, p, i, n));
+        LM_TRY(lm_plan_run_nodes(e, p, i, n));
         if (p->profile) p->nodes[i].seconds = lm_seconds() - start;
     }
     return LM_OK;

@@ -44,6 +44,6 @@ struct lm_plan {
 };
 
 // Runs count neighbours that lie in one step. A failure names them.
-lm_status plan_run_nodes(lm_error *e, lm_plan *p, int first, int count);
+lm_status lm_plan_run_nodes(lm_error *e, lm_plan *p, int first, int count);
 // Gives every value that live nodes touch its place. Only arithmetic; LM_MEMORY when even that is short.
-lm_status plan_place(lm_error *e, lm_plan *p);
+lm_status lm_plan_place(lm_error *e, lm_plan *p);

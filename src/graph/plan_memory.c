@@ -100,7 +100,7 @@ static void assign_offsets(lm_plan *p, plan_storage **order, plan_storage **busy
     p->block_bytes = (size_t)top;
 }
 
-lm_status plan_place(lm_error *e, lm_plan *p) {
+lm_status lm_plan_place(lm_error *e, lm_plan *p) {
     const lm_graph *g = p->g;
     size_t n = (size_t)g->value_count;
     int *last_use = lm_alloc(n, sizeof *last_use);

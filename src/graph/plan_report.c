@@ -3,6 +3,7 @@
 
 #include "base/bf16.h"
 #include "base/plain_text.h"
+#include "devices/devices.h"
 
 #include <math.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static lm_status compare_node(lm_error *e, lm_plan *p, lm_device *ref, int i, do
     lm_io want = {0}, got = {0};
     lm_status s = copy_operands(e, p, pn->io.in, want.in, LM_MAX_INPUTS, true);
     if (s == LM_OK) s = copy_operands(e, p, pn->io.out, want.out, LM_MAX_OUTPUTS, false);
-    if (s == LM_OK) s = plan_run_nodes(e, p, i, 1);
+    if (s == LM_OK) s = lm_plan_run_nodes(e, p, i, 1);
     if (s == LM_OK) s = copy_operands(e, p, pn->io.out, got.out, LM_MAX_OUTPUTS, true);
     if (s == LM_OK) s = run_reference(e, ref, &p->g->nodes[pn->index].op, &want);
     *out = 0;

@@ -1,4 +1,5 @@
 #include "media/coding.h"
+#include "base/files.h"
 #include "base/memory.h"
 #include <string.h>
 
@@ -35,4 +36,11 @@ lm_status lm_bytes_insert(lm_error *e, lm_bytes *b, size_t position, const void 
 void lm_bytes_free(lm_bytes *b) {
     lm_free(b->data);
     *b = (lm_bytes){0};
+}
+
+lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes) {
+    lm_file_writer *w;
+    LM_TRY(lm_file_create(e, path, LM_MEDIA, &w));
+    lm_file_append(e, w, bytes->data, bytes->size); // a failure is kept until the commit
+    return lm_file_commit(e, &w);
 }

@@ -66,6 +66,10 @@ lm_status lm_gif_insert_comment(lm_error *e, lm_bytes *gif, const char *comment)
 lm_status lm_xmp_make(lm_error *e, const char *text, char **xmp);
 lm_status lm_xmp_find(lm_error *e, const char *xmp, char **text);
 
+// lm_media_read_memory, and what lm_media_read_start reads of a file's bytes. seconds 0: all.
+lm_status lm_media_read_bytes(lm_error *e, const char *name, const uint8_t *bytes, size_t size, int max_frames,
+                              double seconds, lm_clip *out);
+
 lm_status lm_folder_read(lm_error *e, const char *path, int max_frames, lm_clip *out);
 lm_status lm_folder_look(lm_error *e, const char *path, lm_clip_facts *out);
 lm_status lm_folder_write(lm_error *e, const char *path, const lm_clip *clip, const char *recipe);

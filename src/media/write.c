@@ -105,13 +105,6 @@ static lm_status encode(lm_error *e, const output *o, const lm_clip *clip, const
     return o->av == LM_AV_PNG || o->av == LM_AV_APNG ? lm_png_insert_comment(e, out, recipe) : LM_OK;
 }
 
-lm_status lm_media_store(lm_error *e, const char *path, const lm_bytes *bytes) {
-    lm_file_writer *w;
-    LM_TRY(lm_file_create(e, path, LM_MEDIA, &w));
-    lm_file_append(e, w, bytes->data, bytes->size); // a failure is kept until the commit
-    return lm_file_commit(e, &w);
-}
-
 static lm_status write_beside(lm_error *e, const char *path, const char *recipe) {
     lm_error why = {0};
     char *beside = lm_format("%s.json", path);

@@ -70,11 +70,6 @@ lm_status lm_given_check(lm_error *e, const lm_given_options *o) {
     return o->box ? check_box(e, o) : lm_fail(e, LM_USAGE, "no mask and no box; one must say what is made anew");
 }
 
-lm_fit lm_given_fit(const lm_given_options *o) {
-    return lm_fit_make(o->fit, o->input->width + o->left + o->right, o->input->height + o->top + o->bottom, o->width,
-                       o->height);
-}
-
 // The frame with its edges going on into the pads, so that resampling never mixes in a colour from nowhere.
 static void pad_frame(const lm_given_options *o, const lm_fit *fit, const uint8_t *frame, uint8_t *canvas) {
     const lm_clip *c = o->input;

@@ -5,7 +5,7 @@
 // the library is linked, and from jansson. oneDNN and libgomp are left out: they are C++ and runtime code that ends the
 // process when memory is short.
 #include "cli/tiny_model.h"
-#include "device/device.h"
+#include "devices/devices.h"
 #include "pipeline/context.h"
 
 #include <dlfcn.h>

@@ -1,6 +1,7 @@
 // The memory plan: no two tensors alive at once overlap, sharing changes no value, and what does not fit is refused.
 #include "base/memory.h"
 #include "base/random.h"
+#include "devices/devices.h"
 #include "graph/plan_internal.h"
 #include "net/families/unet.h"
 

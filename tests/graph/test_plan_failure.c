@@ -1,6 +1,7 @@
 // A kernel that fails ends the plan's run with its status, and the message names the node; the plan can run again.
 #include "base/memory.h"
 #include "base/random.h"
+#include "devices/devices.h"
 #include "graph/plan_internal.h"
 #include "refusing_dnnl.h"
 

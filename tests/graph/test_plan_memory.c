@@ -2,6 +2,7 @@
 // that a network of which the packed weights don't fit is refused with nothing taken.
 #include "base/clock.h"
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "graph/plan.h"
 #include "net/families/unet.h"
 

@@ -1,6 +1,7 @@
 // A plan that is watched: asked before every step, stopped between two of them, and run again with the same result.
 #include "base/memory.h"
 #include "base/random.h"
+#include "devices/devices.h"
 #include "graph/plan.h"
 
 #include <pthread.h>

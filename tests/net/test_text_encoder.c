@@ -1,5 +1,6 @@
 // The text encoder against Hugging Face's BERT (tests/oracle/text_vectors.py), and what it refuses.
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "net/text_encoder.h"
 #include "store/safetensors.h"
 

@@ -1,5 +1,6 @@
 #include "tested_network.h"
 #include "../op/formula.h"
+#include "devices/devices.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

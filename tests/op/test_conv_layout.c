@@ -22,11 +22,11 @@ static const dnnl_dims_t shapes[] = {
 
 static int tables(const cpu_simd **out) {
     int n = 0;
-    out[n++] = &cpu_simd_base;
+    out[n++] = &lm_cpu_simd_base;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &cpu_simd_avx2;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) out[n++] = &lm_cpu_simd_avx2;
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"))
-        out[n++] = &cpu_simd_avx512;
+        out[n++] = &lm_cpu_simd_avx512;
 #endif
     return n;
 }
@@ -74,7 +74,7 @@ static int64_t wrong_elements(const conv_layout *l, bool flipped, const float *p
 static void check_layout(dn_md md, const cpu_simd *simd) {
     lm_error e = {0};
     conv_layout l;
-    assert_int_equal(conv_layout_of(&e, md, &l), LM_OK);
+    assert_int_equal(lm_conv_layout_of(&e, md, &l), LM_OK);
     const int64_t n = l.size[0] * l.size[1] * l.size[2] * l.size[3];
     float *plain = lm_alloc((size_t)n, sizeof *plain), *back = lm_alloc_zero((size_t)n, sizeof *back);
     void *packed = lm_alloc_zero(1, l.bytes);
@@ -83,17 +83,17 @@ static void check_layout(dn_md md, const cpu_simd *simd) {
     for (int flipped = 0; flipped < 2; flipped++) {
         memset(packed, 0, l.bytes);
         for (int64_t o = 0; o < l.size[0]; o += 32) // in pieces, as kernels do
-            conv_layout_pack(&l, simd, flipped, plain, o, o + 32 < l.size[0] ? o + 32 : l.size[0], packed);
+            lm_conv_layout_pack(&l, simd, flipped, plain, o, o + 32 < l.size[0] ? o + 32 : l.size[0], packed);
         assert_int_equal(wrong_elements(&l, flipped, plain, packed), 0);
         if (flipped || l.type != LM_F32) continue;
         for (int64_t o = 0; o < l.size[0]; o += 16)
-            conv_layout_unpack(&l, simd, packed, o, o + 16 < l.size[0] ? o + 16 : l.size[0], back);
+            lm_conv_layout_unpack(&l, simd, packed, o, o + 16 < l.size[0] ? o + 16 : l.size[0], back);
         assert_memory_equal(back, plain, (size_t)n * sizeof *plain);
     }
     lm_free(plain);
     lm_free(back);
     lm_free(packed);
-    conv_layout_free(&l);
+    lm_conv_layout_free(&l);
 }
 
 static void test_layouts(void **state) {
@@ -105,10 +105,10 @@ static void test_layouts(void **state) {
             for (int bf16 = 0; bf16 < 2; bf16++)
                 for (int level = 0; level < levels; level++) {
                     dn_layout layout = {0};
-                    assert_int_equal(dn_layout_tagged(&layout, 4, shapes[s], bf16 ? LM_BF16 : LM_F32, tags[t]),
+                    assert_int_equal(lm_dn_layout_tagged(&layout, 4, shapes[s], bf16 ? LM_BF16 : LM_F32, tags[t]),
                                      dnnl_success);
                     check_layout(dn_md_of(&layout), simd[level]);
-                    dn_layout_free(&layout);
+                    lm_dn_layout_free(&layout);
                 }
 }
 

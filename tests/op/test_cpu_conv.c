@@ -3,7 +3,7 @@
 // gradient. Against the reference device; the parity test covers many small shapes against PyTorch.
 #include "base/memory.h"
 #include "base/random.h"
-#include "device/device.h"
+#include "devices/devices.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -2,6 +2,7 @@
 // the number of threads, and leaves no value that would pass for a sign of it. The device can go on afterwards.
 #include "base/random.h"
 #include "device/cpu/cpu.h"
+#include "devices/devices.h"
 #include "refusing_dnnl.h"
 
 #include <limits.h>

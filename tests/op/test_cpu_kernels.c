@@ -1,6 +1,7 @@
 // The CPU device's own kernels at every instruction set this processor has: against the reference on random shapes, the
 // same bits for any number of threads and in chains, and what random shapes don't reach.
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "op_cases.h"
 #include <math.h>
 #include <setjmp.h>

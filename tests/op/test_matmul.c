@@ -30,10 +30,10 @@ static dnnl_status_t describe(const cpu_dnnl *d, const matrix *m, lm_dtype type,
     dnnl_status_t status = dnnl_success;
     for (int i = 0; status == dnnl_success && i < 3; i++) {
         const dnnl_dims_t size = {m[i].rows, m[i].columns}, stride = {m[i].row, m[i].column};
-        status = dn_layout_strided(layout[i], 2, size, i == 2 ? LM_F32 : type, stride);
+        status = lm_dn_layout_strided(layout[i], 2, size, i == 2 ? LM_F32 : type, stride);
     }
-    if (status == dnnl_success) status = dn_describe(d, &op, acc, NULL, out);
-    dn_op_free(&op);
+    if (status == dnnl_success) status = lm_dn_describe(d, &op, acc, NULL, out);
+    lm_dn_op_free(&op);
     return status;
 }
 
@@ -67,27 +67,27 @@ static void check(const cpu_dnnl *d, const matrix *m, lm_dtype type, bool acc) {
     const dnnl_status_t status = describe(d, m, type, acc, &pd);
     if (status == dnnl_unimplemented && type == LM_BF16) return; // this processor has none
     assert_int_equal(status, dnnl_success);
-    assert_int_equal(dn_create(&e, d, pd, args, 3, &p), LM_OK);
+    assert_int_equal(lm_dn_create(&e, d, pd, args, 3, &p), LM_OK);
     dnnl_primitive_desc_destroy(pd);
     void *scratch = lm_alloc_aligned(p.scratch + 1);
     assert_non_null(scratch);
     multiply(m, acc);
     const bool half = type == LM_BF16;
     void *data[] = {half ? (void *)a_halves : a_values, half ? (void *)b_halves : b_values, c_values};
-    if (dn_run(&e, d, &p, 0, data, scratch) != LM_OK) fail_msg("%s", e.text);
+    if (lm_dn_run(&e, d, &p, 0, data, scratch) != LM_OK) fail_msg("%s", e.text);
     if (memcmp(c_values, wanted, sizeof wanted))
         fail_msg("%s %s: [%lld,%lld] of strides %lld, %lld by [%lld,%lld] of %lld, %lld to rows %lld apart, acc %d",
                  p.impl, lm_dtype_name(type), (long long)m[0].rows, (long long)m[0].columns, (long long)m[0].row,
                  (long long)m[0].column, (long long)m[1].rows, (long long)m[1].columns, (long long)m[1].row,
                  (long long)m[1].column, (long long)m[2].row, acc);
     lm_free(scratch);
-    dn_destroy(&p);
+    lm_dn_destroy(&p);
 }
 
 static void products_of_all_strides(lm_dtype type) {
     lm_error e = {0};
     cpu_state s = {.threads = 1};
-    if (cpu_dnnl_open(&e, &s) != LM_OK) fail_msg("%s", e.text);
+    if (lm_cpu_dnnl_open(&e, &s) != LM_OK) fail_msg("%s", e.text);
     fill(a_values, a_halves, 7919);
     fill(b_values, b_halves, 104729);
     for (int i = 0; i < SIZES * SIZES * SIZES; i++) {
@@ -99,7 +99,7 @@ static void products_of_all_strides(lm_dtype type) {
             check(s.dnnl, m, type, way & 32);
         }
     }
-    cpu_dnnl_close(&s);
+    lm_cpu_dnnl_close(&s);
 }
 
 static void products_of_floats(void **state) {

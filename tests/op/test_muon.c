@@ -1,7 +1,7 @@
 // Muon: the CPU device against the reference, which is what is written down; shapes of every kind, any number of
 // threads, gradients that have no direction or few.
 #include "base/memory.h"
-#include "device/device.h"
+#include "devices/devices.h"
 #include "formula.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 // The gradient of every op that has one against central differences, in double precision on the reference device:
 // through the graph's backward pass, so that the rules that build it are tested too.
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "formula.h"
 #include "graph/plan.h"
 #include <setjmp.h>

@@ -1,6 +1,7 @@
 // Every op, forward and backward, on random shapes against PyTorch's results and on the CPU device against the
 // reference.
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "formula.h"
 #include "op_cases.h"
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 // What backends do to flat blocks outside the graph: the CPU device against the reference, for any number of threads.
 #include "base/memory.h"
-#include "device/device.h"
+#include "devices/devices.h"
 #include "formula.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 // Fifty steps of the trainer's optimiser from PyTorch's weights on PyTorch's batches (tests/oracle/train_vectors.py).
 #include "../op/formula.h"
+#include "devices/devices.h"
 #include "train/trainer_internal.h"
 #include <setjmp.h>
 #include <stdarg.h>

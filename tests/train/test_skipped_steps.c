@@ -2,7 +2,8 @@
 // that is the CPU's but for two functions makes them go wrong when they are asked to.
 #include "base/files.h"
 #include "base/memory.h"
-#include "device/device.h"
+#include "device/cpu/cpu.h"
+#include "devices/devices.h"
 #include "watched_run.h"
 
 #include <math.h>

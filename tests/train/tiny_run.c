@@ -1,6 +1,7 @@
 #include "tiny_run.h"
 
 #include "base/memory.h"
+#include "devices/devices.h"
 #include "media/media.h"
 #include "store/safetensors.h"
 

@@ -150,7 +150,7 @@ static bool takes(const lm_op *op, const lm_io *io) {
     return !io->out[1].desc.rank || cpu_is_real(io->out[1].desc.type);
 }
 
-lm_status cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+lm_status lm_cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
     if (!takes(op, io)) return LM_OK;
     const layout l = layout_of(op, io);
     const int64_t d = l.width / l.heads;
@@ -158,12 +158,12 @@ lm_status cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, cons
     int64_t floats = cpu_padded(most_keys(&l)) + cpu_attention_scratch(most_keys(&l), d, backward);
     cpu_unit_kernel *k;
     if (text) {
-        LM_TRY(cpu_unit_kernel_create(e, s, op, l.clips * l.heads, 1, run_text, &k));
+        LM_TRY(lm_cpu_unit_kernel_create(e, s, op, l.clips * l.heads, 1, run_text, &k));
         floats += 2 * l.tokens * cpu_padded(d);
     } else if (l.time) {
-        LM_TRY(cpu_unit_kernel_create(e, s, op, l.clips * l.pixels, PIXELS_PER_PIECE, run_time, &k));
+        LM_TRY(lm_cpu_unit_kernel_create(e, s, op, l.clips * l.pixels, PIXELS_PER_PIECE, run_time, &k));
     } else {
-        LM_TRY(cpu_unit_kernel_create(e, s, op, l.clips * l.frames, 0, run_space, &k));
+        LM_TRY(lm_cpu_unit_kernel_create(e, s, op, l.clips * l.frames, 0, run_space, &k));
     }
     k->kernel.thread_scratch = (size_t)floats * sizeof(float);
     *out = &k->kernel;

@@ -34,13 +34,13 @@ typedef struct conv_kernel {
 
 static void free_conv(cpu_kernel *base) {
     conv_kernel *k = (conv_kernel *)base;
-    for (int i = 0; i < k->cut.variants; i++) dn_destroy(&k->primitive[i]);
+    for (int i = 0; i < k->cut.variants; i++) lm_dn_destroy(&k->primitive[i]);
     for (int i = 0; i < k->packs; i++) {
-        dn_layout_free(&k->pack[i].md);
-        conv_layout_free(&k->pack[i].layout);
+        lm_dn_layout_free(&k->pack[i].md);
+        lm_conv_layout_free(&k->pack[i].layout);
         lm_free(k->pack[i].data);
     }
-    conv_cut_free(&k->cut);
+    lm_conv_cut_free(&k->cut);
 }
 
 // Output channels packed by one piece.
@@ -59,7 +59,7 @@ static lm_status pack_piece(lm_error *e, void *context, int64_t piece, int threa
     const conv_layout *l = &j->to->layout;
     const int64_t first = piece * PACK_CHANNELS, rest = l->size[0] - first;
     const int64_t last = first + (rest < PACK_CHANNELS ? rest : PACK_CHANNELS);
-    conv_layout_pack(l, j->simd, j->flipped, j->weights, first, last, j->to->data);
+    lm_conv_layout_pack(l, j->simd, j->flipped, j->weights, first, last, j->to->data);
     return LM_OK;
 }
 
@@ -78,7 +78,7 @@ static lm_status run_conv(const cpu_piece *p) {
     const conv_piece *piece = &k->cut.piece[p->index];
     const conv_variant *v = &k->cut.variant[piece->variant];
     const lm_operand *in = &p->io->in[0], *out = &p->io->out[0], *acc = k->acc >= 0 ? &p->io->in[k->acc] : NULL;
-    const int64_t in_count = v->n * v->in * conv_in_row(&k->form), count = v->n * v->out * conv_out_row(&k->form);
+    const int64_t in_count = v->n * v->in * lm_conv_in_row(&k->form), count = v->n * v->out * lm_conv_out_row(&k->form);
     char *scratch = p->scratch;
     void *from = element(in, piece->in), *to = element(out, piece->out), *result = to;
     const void *add = acc ? element(acc, piece->out) : NULL;
@@ -91,7 +91,7 @@ static lm_status run_conv(const cpu_piece *p) {
         k->simd->convert(k->result, result, acc->desc.type, add, count);
     void *bias = k->bias >= 0 ? p->io->in[k->bias].data : NULL;
     void *data[] = {from, NULL, result, bias};
-    LM_TRY(dn_run(p->error, k->dnnl, &k->primitive[piece->variant], p->thread, data, scratch));
+    LM_TRY(lm_dn_run(p->error, k->dnnl, &k->primitive[piece->variant], p->thread, data, scratch));
     if (add && k->form.back)
         k->simd->add(out->desc.type, to, acc->desc.type, add, k->result, result, count);
     else if (k->staged)
@@ -103,17 +103,17 @@ static lm_status run_conv(const cpu_piece *p) {
 static dnnl_status_t describe(const conv_kernel *k, const conv_variant *v, dn_md md, dnnl_primitive_desc_t *out) {
     const conv_form *f = &k->form;
     dn_op op;
-    dnnl_status_t status = conv_op_of(f, v, f->back ? DN_CONV_TRAIN : DN_CONV,
-                                      (conv_types){k->type, k->result, k->type}, md, k->bias >= 0, &op);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, k->acc >= 0 && !f->back, NULL, out);
+    dnnl_status_t status = lm_conv_op_of(f, v, f->back ? DN_CONV_TRAIN : DN_CONV,
+                                         (conv_types){k->type, k->result, k->type}, md, k->bias >= 0, &op);
+    if (status == dnnl_success) status = lm_dn_describe(k->dnnl, &op, k->acc >= 0 && !f->back, NULL, out);
     if (status == dnnl_success && f->back) {
         dnnl_primitive_desc_t hint = *out;
         *out = NULL;
         op.kind = DN_CONV_GRAD_X;
-        status = dn_describe(k->dnnl, &op, false, hint, out);
+        status = lm_dn_describe(k->dnnl, &op, false, hint, out);
         dnnl_primitive_desc_destroy(hint);
     }
-    dn_op_free(&op);
+    lm_dn_op_free(&op);
     return status;
 }
 
@@ -126,9 +126,9 @@ static lm_status choose_types(lm_error *e, conv_kernel *k, cpu_level level, cons
         k->result = added_later ? LM_F32 : out;
         dnnl_primitive_desc_t pd = NULL;
         dnnl_status_t status = describe(k, &k->cut.variant[0], NULL, &pd);
-        const bool good = status == dnnl_success && !dn_is_plain(pd);
+        const bool good = status == dnnl_success && !lm_dn_is_plain(pd);
         if (pd) dnnl_primitive_desc_destroy(pd);
-        if (status != dnnl_success && status != dnnl_unimplemented) return dn_fail(e, status, "a convolution");
+        if (status != dnnl_success && status != dnnl_unimplemented) return lm_dn_fail(e, status, "a convolution");
         k->staged = added_later;
         if (good) return LM_OK;
     }
@@ -141,9 +141,9 @@ static lm_status add_pack(lm_error *e, conv_kernel *k, dn_md md, int *index) {
     for (*index = 0; *index < k->packs; ++*index)
         if (dnnl_memory_desc_equal(dn_md_of(&k->pack[*index].md), md)) return LM_OK;
     packed_weights *w = &k->pack[k->packs++];
-    const dnnl_status_t status = dn_layout_copy(&w->md, md);
-    if (status != dnnl_success) return dn_fail(e, status, "a weight layout");
-    LM_TRY(conv_layout_of(e, md, &w->layout));
+    const dnnl_status_t status = lm_dn_layout_copy(&w->md, md);
+    if (status != dnnl_success) return lm_dn_fail(e, status, "a weight layout");
+    LM_TRY(lm_conv_layout_of(e, md, &w->layout));
     k->base.base.held += w->layout.bytes;
     return LM_OK;
 }
@@ -157,12 +157,12 @@ static lm_status reserve_packs(lm_error *e, cpu_kernel *base) {
         memset(w->data, 0, w->layout.bytes); // padding is never written again
     }
     for (int i = 0; i < k->cut.variants; i++)
-        LM_TRY(dn_bind(e, &k->primitive[i], ARG_WEIGHTS, k->pack[k->pack_of[i]].data));
+        LM_TRY(lm_dn_bind(e, &k->primitive[i], ARG_WEIGHTS, k->pack[k->pack_of[i]].data));
     return LM_OK;
 }
 
 // The weights of one packed copy, without what oneDNN pads them with, in the type that most layers pack them in.
-uint64_t cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io) {
+uint64_t lm_cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io) {
     switch (op->kind) {
     case LM_OP_CONV:
     case LM_OP_CONV_GRAD_X:
@@ -183,15 +183,15 @@ static lm_status prepare_variant(lm_error *e, conv_kernel *k, int i) {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = dnnl_unimplemented;
     if (i > 0) status = describe(k, v, dn_md_of(&k->pack[0].md), &pd); // rather the layout that is there than another
-    if (status == dnnl_success && dn_is_plain(pd)) {
+    if (status == dnnl_success && lm_dn_is_plain(pd)) {
         dnnl_primitive_desc_destroy(pd);
         status = dnnl_unimplemented;
     }
     if (status == dnnl_unimplemented) status = describe(k, v, NULL, &pd);
-    if (status != dnnl_success) return dn_fail(e, status, "a convolution");
+    if (status != dnnl_success) return lm_dn_fail(e, status, "a convolution");
     lm_status result = add_pack(e, k, dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0), &k->pack_of[i]);
     if (result == LM_OK)
-        result = dn_create(e, k->dnnl, pd, k->form.back ? back : forward, k->bias >= 0 ? 4 : 3, &k->primitive[i]);
+        result = lm_dn_create(e, k->dnnl, pd, k->form.back ? back : forward, k->bias >= 0 ? 4 : 3, &k->primitive[i]);
     dnnl_primitive_desc_destroy(pd);
     return result;
 }
@@ -201,12 +201,12 @@ static lm_status cut_conv(lm_error *e, conv_kernel *k) {
     const conv_form *f = &k->form;
     if (f->frames && (f->n >= CONV_FEW_FRAMES || f->h.out < 2 * CONV_FEW_ROWS)) {
         k->base.base.frames = f->n;
-        return conv_cut_whole(e, f, cpu_frames_per_piece(f->n), &k->cut);
+        return lm_conv_cut_whole(e, f, cpu_frames_per_piece(f->n), &k->cut);
     }
     const int64_t share = (f->n * f->h.out + CONV_PIECES - 1) / CONV_PIECES;
-    if (f->frames) return conv_cut_rows(e, f, share > CONV_FEW_ROWS ? share : CONV_FEW_ROWS, &k->cut);
-    if (f->w.out > 1 || f->h.kernel > 1) return conv_cut_rows(e, f, share, &k->cut);
-    return conv_cut_rows(e, f, (share + CONV_LINEAR_ROWS - 1) / CONV_LINEAR_ROWS * CONV_LINEAR_ROWS, &k->cut);
+    if (f->frames) return lm_conv_cut_rows(e, f, share > CONV_FEW_ROWS ? share : CONV_FEW_ROWS, &k->cut);
+    if (f->w.out > 1 || f->h.kernel > 1) return lm_conv_cut_rows(e, f, share, &k->cut);
+    return lm_conv_cut_rows(e, f, (share + CONV_LINEAR_ROWS - 1) / CONV_LINEAR_ROWS * CONV_LINEAR_ROWS, &k->cut);
 }
 
 static lm_status prepare_primitives(lm_error *e, conv_kernel *k, cpu_level level, const lm_io *io) {
@@ -217,8 +217,8 @@ static lm_status prepare_primitives(lm_error *e, conv_kernel *k, cpu_level level
         const conv_variant *v = &k->cut.variant[i];
         LM_TRY(prepare_variant(e, k, i));
         own = lm_greater_size(own, k->primitive[i].scratch);
-        in = lm_greater_size(in, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
-        out = lm_greater_size(out, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+        in = lm_greater_size(in, (size_t)(v->n * v->in * lm_conv_in_row(&k->form)) * sizeof(float));
+        out = lm_greater_size(out, (size_t)(v->n * v->out * lm_conv_out_row(&k->form)) * sizeof(float));
     }
     const bool converts = k->type != io->in[0].desc.type;
     k->at_in = lm_align_size(own);
@@ -237,7 +237,7 @@ static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const 
     if (!k) return lm_fail_memory(e, sizeof *k, "a convolution");
     k->pool = s->pool;
     k->dnnl = s->dnnl;
-    k->simd = cpu_simd_of(s->level);
+    k->simd = lm_cpu_simd_of(s->level);
     k->base.op = *op;
     k->base.reserve = reserve_packs;
     k->base.pack = pack_conv;
@@ -245,8 +245,8 @@ static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const 
     k->acc = back ? 2 : 3;
     if (io->in[k->acc].desc.rank == 0) k->acc = -1;
     k->bias = !back && io->in[2].desc.rank > 0 ? 2 : -1;
-    k->form = conv_form_of(op, io);
-    if (back) k->form = conv_form_back(&k->form);
+    k->form = lm_conv_form_of(op, io);
+    if (back) k->form = lm_conv_form_back(&k->form);
     lm_status status = prepare_primitives(e, k, s->level, io);
     if (status == LM_OK) {
         *out = &k->base;
@@ -257,9 +257,9 @@ static lm_status prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const 
     return status;
 }
 
-lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+lm_status lm_cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
     *out = NULL;
-    if (!conv_takes(op, io)) return LM_OK;
+    if (!lm_conv_takes(op, io)) return LM_OK;
     switch (op->kind) {
     case LM_OP_CONV:
     case LM_OP_CONV_GRAD_X:
@@ -268,7 +268,7 @@ lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_
         return prepare_conv(e, s, op, io, out);
     case LM_OP_CONV_GRAD_W:
     case LM_OP_LINEAR_GRAD_W:
-        return cpu_prepare_conv_grad(e, s, op, io, out);
+        return lm_cpu_prepare_conv_grad(e, s, op, io, out);
     default:
         return LM_OK;
     }

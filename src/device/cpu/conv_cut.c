@@ -17,7 +17,7 @@ static conv_form linear_form(const lm_desc *x, const lm_desc *y) {
     return f;
 }
 
-conv_form conv_form_of(const lm_op *op, const lm_io *io) {
+conv_form lm_conv_form_of(const lm_op *op, const lm_io *io) {
     const bool back = op->kind == LM_OP_CONV_GRAD_X || op->kind == LM_OP_LINEAR_GRAD_X;
     const bool weights = op->kind == LM_OP_CONV_GRAD_W || op->kind == LM_OP_LINEAR_GRAD_W;
     const lm_desc *x = back ? &io->out[0].desc : &io->in[0].desc;
@@ -39,7 +39,7 @@ conv_form conv_form_of(const lm_op *op, const lm_io *io) {
     return f;
 }
 
-conv_form conv_form_back(const conv_form *f) {
+conv_form lm_conv_form_back(const conv_form *f) {
     conv_form b = *f;
     b.ci = f->co;
     b.co = f->ci;
@@ -52,10 +52,10 @@ conv_form conv_form_back(const conv_form *f) {
     return b;
 }
 
-int64_t conv_in_row(const conv_form *f) {
+int64_t lm_conv_in_row(const conv_form *f) {
     return f->w.in * f->ci;
 }
-int64_t conv_out_row(const conv_form *f) {
+int64_t lm_conv_out_row(const conv_form *f) {
     return f->w.out * f->co;
 }
 
@@ -93,7 +93,7 @@ static lm_status cut_alloc(lm_error *e, int64_t pieces, conv_cut *cut) {
     return cut->piece ? LM_OK : lm_fail_memory(e, (double)pieces * sizeof *cut->piece, "a convolution's pieces");
 }
 
-lm_status conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut) {
+lm_status lm_conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut) {
     LM_TRY(cut_alloc(e, (f->n + step - 1) / step, cut));
     const conv_side *big = &f->h;
     const int64_t x = f->back ? big->out : big->in, y = f->back ? big->in : big->out, p = big->kernel / 2;
@@ -101,13 +101,13 @@ lm_status conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut
     for (int64_t i = 0; i < cut->pieces; i++) {
         conv_variant v = {lm_lesser(step, f->n - i * step), big->in, big->out, p, pad_high};
         cut->piece[i] = (conv_piece){.variant = find_variant(cut, v),
-                                     .in = i * step * big->in * conv_in_row(f),
-                                     .out = i * step * big->out * conv_out_row(f)};
+                                     .in = i * step * big->in * lm_conv_in_row(f),
+                                     .out = i * step * big->out * lm_conv_out_row(f)};
     }
     return LM_OK;
 }
 
-lm_status conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut) {
+lm_status lm_conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut) {
     if (f->back) step = (step + f->h.stride - 1) / f->h.stride * f->h.stride;
     const int64_t ranges = (f->h.out + step - 1) / step;
     LM_TRY(cut_alloc(e, f->n * ranges, cut));
@@ -119,13 +119,13 @@ lm_status conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut 
             return lm_fail(e, LM_FAILED, "a convolution along %lld rows fell into too many shapes",
                            (long long)f->h.out);
         cut->piece[i] = (conv_piece){.variant = variant,
-                                     .in = (n * f->h.in + first) * conv_in_row(f),
-                                     .out = (n * f->h.out + a) * conv_out_row(f)};
+                                     .in = (n * f->h.in + first) * lm_conv_in_row(f),
+                                     .out = (n * f->h.out + a) * lm_conv_out_row(f)};
     }
     return LM_OK;
 }
 
-void conv_cut_free(conv_cut *cut) {
+void lm_conv_cut_free(conv_cut *cut) {
     lm_free(cut->piece);
     *cut = (conv_cut){0};
 }

@@ -41,13 +41,13 @@ typedef struct conv_cut {
 } conv_cut;
 
 // The form of a convolution or linear layer as its forward pass, whatever the op's direction.
-conv_form conv_form_of(const lm_op *op, const lm_io *io);
+conv_form lm_conv_form_of(const lm_op *op, const lm_io *io);
 // The gradient by x of a form: a convolution again when the stride is 1.
-conv_form conv_form_back(const conv_form *f);
-int64_t conv_in_row(const conv_form *f); // elements of a row (one h) of the operand read
-int64_t conv_out_row(const conv_form *f);
+conv_form lm_conv_form_back(const conv_form *f);
+int64_t lm_conv_in_row(const conv_form *f); // elements of a row (one h) of the operand read
+int64_t lm_conv_out_row(const conv_form *f);
 
-// Whole n's, at most step of them a piece; or step rows of output a piece. cut is freed with conv_cut_free.
-lm_status conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut);
-lm_status conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut);
-void conv_cut_free(conv_cut *cut);
+// Whole n's, at most step of them a piece; or step rows of output a piece. cut is freed with lm_conv_cut_free.
+lm_status lm_conv_cut_whole(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut);
+lm_status lm_conv_cut_rows(lm_error *e, const conv_form *f, int64_t step, conv_cut *cut);
+void lm_conv_cut_free(conv_cut *cut);

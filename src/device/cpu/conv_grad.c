@@ -13,10 +13,10 @@ enum { PARTS = 16, PART_BYTES = 32 << 20, PART_POSITIONS = 512, FEW_POSITIONS = 
 
 static void free_grad(cpu_kernel *base) {
     grad_kernel *k = (grad_kernel *)base;
-    for (int i = 0; i < k->primitives; i++) dn_destroy(&k->primitive[i]);
+    for (int i = 0; i < k->primitives; i++) lm_dn_destroy(&k->primitive[i]);
     lm_free(k->stretch);
-    conv_layout_free(&k->layout);
-    conv_cut_free(&k->cut);
+    lm_conv_layout_free(&k->layout);
+    lm_conv_cut_free(&k->cut);
 }
 
 static lm_status run_part(const cpu_piece *p) {
@@ -27,11 +27,12 @@ static lm_status run_part(const cpu_piece *p) {
     char *scratch = p->scratch;
     void *from_x = element(x, piece->in), *from_dy = element(dy, piece->out);
     if (k->type != x->desc.type) {
-        k->simd->convert(k->type, scratch + k->at_x, x->desc.type, from_x, v->n * v->in * conv_in_row(&k->form));
+        k->simd->convert(k->type, scratch + k->at_x, x->desc.type, from_x, v->n * v->in * lm_conv_in_row(&k->form));
         from_x = scratch + k->at_x;
     }
     if (k->type != dy->desc.type) {
-        k->simd->convert(k->type, scratch + k->at_dy, dy->desc.type, from_dy, v->n * v->out * conv_out_row(&k->form));
+        k->simd->convert(k->type, scratch + k->at_dy, dy->desc.type, from_dy,
+                         v->n * v->out * lm_conv_out_row(&k->form));
         from_dy = scratch + k->at_dy;
     }
     float *dw = (float *)p->shared + p->index * k->stride, *db = dw + k->weights;
@@ -51,7 +52,7 @@ static lm_status run_unpack(const cpu_piece *p) {
     const grad_kernel *k = (const grad_kernel *)p->kernel;
     const int64_t first = p->index * UNPACK_CHANNELS, last = first + UNPACK_CHANNELS;
     const int64_t end = last < k->form.co ? last : k->form.co;
-    conv_layout_unpack(&k->layout, k->simd, p->shared, first, end, p->io->out[0].data);
+    lm_conv_layout_unpack(&k->layout, k->simd, p->shared, first, end, p->io->out[0].data);
     if (k->bias)
         memcpy((float *)p->io->out[1].data + first, (const float *)p->shared + k->weights + first,
                (size_t)(end - first) * sizeof(float));
@@ -71,9 +72,9 @@ static int64_t count_parts(const conv_form *f) {
 static lm_status cut_parts(lm_error *e, grad_kernel *k) {
     const conv_form *f = &k->form;
     const int64_t parts = count_parts(f);
-    if (f->n >= parts) return conv_cut_whole(e, f, (f->n + parts - 1) / parts, &k->cut);
+    if (f->n >= parts) return lm_conv_cut_whole(e, f, (f->n + parts - 1) / parts, &k->cut);
     const int64_t ranges = parts / f->n;
-    return conv_cut_rows(e, f, (f->h.out + ranges - 1) / ranges, &k->cut);
+    return lm_conv_cut_rows(e, f, (f->h.out + ranges - 1) / ranges, &k->cut);
 }
 
 // Positions of a kernel of size 1 need not be told apart.
@@ -88,12 +89,12 @@ static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, con
     const bool bf16 = x_type == LM_BF16 && dy_type == LM_BF16;
     flatten(&k->form);
     LM_TRY(cut_parts(e, k));
-    LM_TRY((grad_matmul_suits(&k->form) ? grad_matmul_prepare : grad_conv_prepare)(e, k, level, bf16));
+    LM_TRY((lm_grad_matmul_suits(&k->form) ? lm_grad_matmul_prepare : lm_grad_conv_prepare)(e, k, level, bf16));
     size_t x = 0, dy = 0;
     for (int i = 0; i < k->cut.variants; i++) {
         const conv_variant *v = &k->cut.variant[i];
-        x = lm_greater_size(x, (size_t)(v->n * v->in * conv_in_row(&k->form)) * sizeof(float));
-        dy = lm_greater_size(dy, (size_t)(v->n * v->out * conv_out_row(&k->form)) * sizeof(float));
+        x = lm_greater_size(x, (size_t)(v->n * v->in * lm_conv_in_row(&k->form)) * sizeof(float));
+        dy = lm_greater_size(dy, (size_t)(v->n * v->out * lm_conv_out_row(&k->form)) * sizeof(float));
     }
     k->at_x = lm_align_size(k->base.thread_scratch);
     k->at_dy = k->at_x + (k->type != x_type ? lm_align_size(x) : 0);
@@ -110,14 +111,14 @@ static lm_status prepare_parts(lm_error *e, grad_kernel *k, cpu_level level, con
     return LM_OK;
 }
 
-lm_status cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+lm_status lm_cpu_prepare_conv_grad(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
     grad_kernel *k = lm_alloc_zero(1, sizeof *k);
     if (!k) return lm_fail_memory(e, sizeof *k, "a weight gradient");
     k->dnnl = s->dnnl;
-    k->simd = cpu_simd_of(s->level);
+    k->simd = lm_cpu_simd_of(s->level);
     k->base.op = *op;
     k->base.free_extra = free_grad;
-    k->form = conv_form_of(op, io);
+    k->form = lm_conv_form_of(op, io);
     k->bias = io->out[1].desc.rank > 0;
     lm_status status = prepare_parts(e, k, s->level, io);
     if (status == LM_OK) {

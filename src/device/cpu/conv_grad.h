@@ -34,7 +34,7 @@ typedef struct grad_kernel {
 } grad_kernel;
 
 // By oneDNN's convolutions: one primitive a variant.
-lm_status grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16);
+lm_status lm_grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16);
 // By matrix products, for kernels of one column and stride 1 along w.
-bool grad_matmul_suits(const conv_form *f);
-lm_status grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16);
+bool lm_grad_matmul_suits(const conv_form *f);
+lm_status lm_grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16);

@@ -36,10 +36,10 @@ static void find_vectors(conv_layout *l) {
     if (l->lanes < 4 || l->size[2] * l->size[3] > CPU_PACK_TAPS) l->lanes = 0;
 }
 
-lm_status conv_layout_of(lm_error *e, dn_md md, conv_layout *out) {
+lm_status lm_conv_layout_of(lm_error *e, dn_md md, conv_layout *out) {
     dn_blocks b;
     *out = (conv_layout){0};
-    if (!dn_blocks_of(md, &b)) return lm_fail(e, LM_FAILED, "oneDNN chose a weight layout of an unknown kind");
+    if (!lm_dn_blocks_of(md, &b)) return lm_fail(e, LM_FAILED, "oneDNN chose a weight layout of an unknown kind");
     out->bytes = dnnl_memory_desc_get_size(md);
     out->type = b.type;
     int64_t total = 0;
@@ -56,7 +56,7 @@ lm_status conv_layout_of(lm_error *e, dn_md md, conv_layout *out) {
     return LM_OK;
 }
 
-void conv_layout_free(conv_layout *l) {
+void lm_conv_layout_free(conv_layout *l) {
     lm_free(l->term);
     *l = (conv_layout){0};
 }
@@ -132,8 +132,8 @@ static cpu_pack_job job_of(const conv_layout *l, bool flipped, int64_t first, in
                           taps,    p.stride[v], p.stride[other], term[v], term[other], tap_term};
 }
 
-void conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
-                      int64_t last, void *packed) {
+void lm_conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
+                         int64_t last, void *packed) {
     if (l->lanes >= simd->lanes) {
         int64_t tap_term[CPU_PACK_TAPS];
         const cpu_pack_job job = job_of(l, flipped, first, last, tap_term);
@@ -144,8 +144,8 @@ void conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, 
     for (tile t = {.o = first}; next_tile(l, last, &t);) pack_tile(l, &p, &t, plain, packed);
 }
 
-void conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
-                        float *plain) {
+void lm_conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
+                           float *plain) {
     const int64_t each = l->size[1] * l->size[2] * l->size[3];
     if (l->plain) {
         memcpy(plain + first * each, packed + first * each, (size_t)((last - first) * each) * sizeof *plain);

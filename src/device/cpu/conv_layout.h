@@ -16,11 +16,11 @@ typedef struct conv_layout {
     int along, lanes, pair;
 } conv_layout;
 
-lm_status conv_layout_of(lm_error *e, dn_md md, conv_layout *out);
-void conv_layout_free(conv_layout *l);
+lm_status lm_conv_layout_of(lm_error *e, dn_md md, conv_layout *out);
+void lm_conv_layout_free(conv_layout *l);
 // Both take output channels [first, last). flipped: plain is [I,O,h,w] and turned by 180 degrees. Padding is left
 // alone.
-void conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
-                      int64_t last, void *packed);
-void conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
-                        float *plain); // of F32
+void lm_conv_layout_pack(const conv_layout *l, const cpu_simd *simd, bool flipped, const float *plain, int64_t first,
+                         int64_t last, void *packed);
+void lm_conv_layout_unpack(const conv_layout *l, const cpu_simd *simd, const float *packed, int64_t first, int64_t last,
+                           float *plain); // of F32

@@ -2,11 +2,11 @@
 
 static dnnl_status_t picture(dn_layout *out, lm_dtype type, int64_t n, int64_t c, int64_t h, int64_t w) {
     const dnnl_dims_t dims = {n, c, h, w};
-    return dn_layout_tagged(out, 4, dims, type, dnnl_nhwc);
+    return lm_dn_layout_tagged(out, 4, dims, type, dnnl_nhwc);
 }
 
-dnnl_status_t conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind, conv_types types, dn_md weights,
-                         bool bias, dn_op *op) {
+dnnl_status_t lm_conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind, conv_types types, dn_md weights,
+                            bool bias, dn_op *op) {
     const int64_t x = f->back ? f->w.out : f->w.in, y = f->back ? f->w.in : f->w.out, pad = f->w.kernel / 2;
     const int64_t high = (y - 1) * f->w.stride - pad + f->w.kernel - x;
     *op = (dn_op){.kind = kind,
@@ -19,10 +19,10 @@ dnnl_status_t conv_op_of(const conv_form *f, const conv_variant *v, dn_kind kind
     if (status == dnnl_success) status = picture(out, types.out, v->n, f->co, v->out, f->w.out);
     const dnnl_dims_t size = {f->back ? f->ci : f->co, f->back ? f->co : f->ci, f->h.kernel, f->w.kernel};
     if (status == dnnl_success)
-        status = weights ? dn_layout_copy(&op->weights, weights)
-                         : dn_layout_tagged(&op->weights, 4, size, types.weights, dnnl_format_tag_any);
+        status = weights ? lm_dn_layout_copy(&op->weights, weights)
+                         : lm_dn_layout_tagged(&op->weights, 4, size, types.weights, dnnl_format_tag_any);
     const dnnl_dims_t channels = {f->co};
-    if (status == dnnl_success && bias) status = dn_layout_tagged(&op->bias, 1, channels, LM_F32, dnnl_a);
+    if (status == dnnl_success && bias) status = lm_dn_layout_tagged(&op->bias, 1, channels, LM_F32, dnnl_a);
     return status;
 }
 
@@ -39,7 +39,7 @@ static bool is_parameter(const lm_op *op, int operand) {
     }
 }
 
-bool conv_takes(const lm_op *op, const lm_io *io) {
+bool lm_conv_takes(const lm_op *op, const lm_io *io) {
     for (int i = 0; i < LM_MAX_INPUTS + LM_MAX_OUTPUTS; i++) {
         const lm_desc *d = i < LM_MAX_INPUTS ? &io->in[i].desc : &io->out[i - LM_MAX_INPUTS].desc;
         if (d->rank == 0) continue;

@@ -57,6 +57,8 @@ static inline cpu_range cpu_frames(int64_t frames, int64_t piece) {
     return (cpu_range){piece * g, end < frames ? end : frames};
 }
 
+extern const lm_backend lm_cpu_backend;
+
 typedef enum cpu_level { CPU_BASE, CPU_AVX2, CPU_AVX512, CPU_AVX512_BF16 } cpu_level; // what the processor can do
 
 typedef struct cpu_state {
@@ -67,18 +69,18 @@ typedef struct cpu_state {
 } cpu_state;
 
 // Each family of kernels: fills *out when it takes this op, leaves it NULL when it doesn't (not an error).
-lm_status cpu_dnnl_open(lm_error *e, cpu_state *s);
-void cpu_dnnl_close(cpu_state *s);
-lm_status cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
-                           cpu_kernel **out); // conv and linear, all three directions
-uint64_t cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io);
-lm_status cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
-                           cpu_kernel **out); // norm and its gradients
-lm_status cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);
-lm_status cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
-                           bool bf16, lm_muon_work **out);
-lm_status cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
-void cpu_muon_release(lm_device *d, lm_muon_work *work);
-lm_status cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of);
-lm_status cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
-                             cpu_kernel **out); // everything else
+lm_status lm_cpu_dnnl_open(lm_error *e, cpu_state *s);
+void lm_cpu_dnnl_close(cpu_state *s);
+lm_status lm_cpu_prepare_conv(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
+                              cpu_kernel **out); // conv and linear, all three directions
+uint64_t lm_cpu_conv_least_held(const lm_device *d, const lm_op *op, const lm_io *io);
+lm_status lm_cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
+                              cpu_kernel **out); // norm and its gradients
+lm_status lm_cpu_prepare_attention(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out);
+lm_status lm_cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
+                              bool bf16, lm_muon_work **out);
+lm_status lm_cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices);
+void lm_cpu_muon_release(lm_device *d, lm_muon_work *work);
+lm_status lm_cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of);
+lm_status lm_cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io,
+                                cpu_kernel **out); // everything else

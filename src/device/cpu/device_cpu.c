@@ -39,15 +39,6 @@ static lm_status choose_level(lm_error *e, cpu_level *out) {
     return lm_fail(e, LM_USAGE, "LUMIERE_CPU is '%.40s'; it can be base, avx2, avx512 or avx512bf16", wanted);
 }
 
-const cpu_simd *cpu_simd_of(cpu_level level) {
-#if defined(__x86_64__)
-    return level >= CPU_AVX512 ? &cpu_simd_avx512 : level == CPU_AVX2 ? &cpu_simd_avx2 : &cpu_simd_base;
-#else
-    (void)level;
-    return &cpu_simd_base;
-#endif
-}
-
 static void processor_name(char *out, size_t size) {
     snprintf(out, size, "processor of unknown name");
     FILE *f = fopen("/proc/cpuinfo", "re");
@@ -64,7 +55,7 @@ static void processor_name(char *out, size_t size) {
 static void cpu_close(lm_device *d) {
     cpu_state *s = d->state;
     if (!s) return;
-    cpu_dnnl_close(s);
+    lm_cpu_dnnl_close(s);
     lm_pool_free(&s->pool);
     lm_free(s);
     d->state = NULL;
@@ -77,7 +68,7 @@ static lm_status cpu_open(lm_error *e, int threads, lm_device *d) {
     lm_status status = choose_level(e, &s->level);
     if (status == LM_OK) status = lm_pool_create(e, threads, &s->pool);
     if (status == LM_OK) s->threads = lm_pool_threads(s->pool);
-    if (status == LM_OK) status = cpu_dnnl_open(e, s);
+    if (status == LM_OK) status = lm_cpu_dnnl_open(e, s);
     if (status != LM_OK) {
         cpu_close(d);
         return status;
@@ -122,26 +113,9 @@ static void cpu_release(lm_device *d, lm_kernel *kernel) {
     lm_free(k);
 }
 
-lm_status cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *op, int64_t units, int64_t grain,
-                                 cpu_piece_fn run, cpu_unit_kernel **out) {
-    cpu_unit_kernel *k = lm_alloc_zero(1, sizeof *k);
-    if (!k) return lm_fail_memory(e, (double)sizeof *k, "a kernel");
-    k->simd = cpu_simd_of(s->level);
-    k->units = units;
-    k->grain = grain ? grain : cpu_frames_per_piece(units);
-    k->kernel.op = *op;
-    k->kernel.base.frames = grain ? 0 : units;
-    k->kernel.phases = 1;
-    k->kernel.phase[0] = (cpu_phase){lm_divide_up(units, k->grain), run};
-    snprintf(k->name, sizeof k->name, "cpu %s %s", lm_op_name(op->kind), k->simd->name);
-    k->kernel.base.name = k->name;
-    *out = k;
-    return LM_OK;
-}
-
 static lm_status cpu_prepare(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out) {
     static lm_status (*const families[])(lm_error *, cpu_state *, const lm_op *, const lm_io *, cpu_kernel **) = {
-        cpu_prepare_conv, cpu_prepare_norm, cpu_prepare_attention, cpu_prepare_simple};
+        lm_cpu_prepare_conv, lm_cpu_prepare_norm, lm_cpu_prepare_attention, lm_cpu_prepare_simple};
     cpu_state *s = d->state;
     cpu_kernel *k = NULL;
     for (size_t i = 0; i < sizeof families / sizeof *families && !k; i++) LM_TRY(families[i](e, s, op, io, &k));
@@ -240,7 +214,7 @@ static lm_status squares_piece(lm_error *e, void *context, int64_t i, int thread
 
 static lm_status cpu_squares(lm_error *e, lm_device *d, const float *x, int64_t n, double *out) {
     cpu_state *s = d->state;
-    squares_job j = {.simd = cpu_simd_of(s->level), .x = x, .n = n};
+    squares_job j = {.simd = lm_cpu_simd_of(s->level), .x = x, .n = n};
     j.piece = cpu_padded(lm_divide_up(n, SQUARES_PIECES));
     if (j.piece < SQUARES_PIECE) j.piece = SQUARES_PIECE;
     int64_t pieces = lm_divide_up(n, j.piece);
@@ -269,7 +243,7 @@ static lm_status adamw_piece(lm_error *e, void *context, int64_t i, int thread) 
 static lm_status cpu_adamw(lm_error *e, lm_device *d, const lm_adamw *p, float *w, const float *g, float *m, float *v,
                            float *average, int64_t n) {
     cpu_state *s = d->state;
-    adamw_job j = {cpu_simd_of(s->level), p, w, m, v, average, g, n};
+    adamw_job j = {lm_cpu_simd_of(s->level), p, w, m, v, average, g, n};
     return lm_pool_run(e, s->pool, lm_divide_up(n, ADAMW_PIECE), adamw_piece, &j);
 }
 
@@ -283,13 +257,13 @@ const lm_backend lm_cpu_backend = {
     .download = cpu_copy,
     .prepare = cpu_prepare,
     .reserve = cpu_reserve,
-    .least_held = cpu_conv_least_held, // no other kernel holds anything
+    .least_held = lm_cpu_conv_least_held, // no other kernel holds anything
     .run = cpu_run,
     .release = cpu_release,
     .squares = cpu_squares,
     .adamw = cpu_adamw,
-    .muon_prepare = cpu_muon_prepare,
-    .muon = cpu_muon,
-    .muon_release = cpu_muon_release,
-    .peak = cpu_peak,
+    .muon_prepare = lm_cpu_muon_prepare,
+    .muon = lm_cpu_muon,
+    .muon_release = lm_cpu_muon_release,
+    .peak = lm_cpu_peak,
 };

@@ -5,12 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-lm_status dn_fail(lm_error *e, dnnl_status_t status, const char *what) {
+lm_status lm_dn_fail(lm_error *e, dnnl_status_t status, const char *what) {
     if (status == dnnl_out_of_memory) return lm_fail(e, LM_MEMORY, "oneDNN: no memory for %s", what);
     return lm_fail(e, LM_FAILED, "oneDNN refused %s (status %d)", what, (int)status);
 }
 
-lm_status cpu_dnnl_open(lm_error *e, cpu_state *s) {
+lm_status lm_cpu_dnnl_open(lm_error *e, cpu_state *s) {
     cpu_dnnl *d = lm_alloc_zero(1, sizeof *d);
     if (!d) return lm_fail_memory(e, sizeof *d, "the oneDNN engine");
     s->dnnl = d;
@@ -22,11 +22,11 @@ lm_status cpu_dnnl_open(lm_error *e, cpu_state *s) {
         if (status != dnnl_success) break;
     }
     if (status == dnnl_success) return LM_OK;
-    cpu_dnnl_close(s);
-    return dn_fail(e, status, "an engine for the processor");
+    lm_cpu_dnnl_close(s);
+    return lm_dn_fail(e, status, "an engine for the processor");
 }
 
-void cpu_dnnl_close(cpu_state *s) {
+void lm_cpu_dnnl_close(cpu_state *s) {
     cpu_dnnl *d = s->dnnl;
     if (!d) return;
     for (int i = 0; i < d->threads; i++) dnnl_stream_destroy(d->stream[i]);
@@ -48,27 +48,27 @@ static void restore_threads(int before) {
     if (before != 1) omp_set_num_threads(before);
 }
 
-void dn_op_free(dn_op *op) {
-    dn_layout_free(&op->x);
-    dn_layout_free(&op->weights);
-    dn_layout_free(&op->bias);
-    dn_layout_free(&op->y);
+void lm_dn_op_free(dn_op *op) {
+    lm_dn_layout_free(&op->x);
+    lm_dn_layout_free(&op->weights);
+    lm_dn_layout_free(&op->bias);
+    lm_dn_layout_free(&op->y);
 }
 
-dnnl_status_t dn_describe(const cpu_dnnl *d, const dn_op *op, bool acc, const_dnnl_primitive_desc_t hint,
-                          dnnl_primitive_desc_t *out) {
+dnnl_status_t lm_dn_describe(const cpu_dnnl *d, const dn_op *op, bool acc, const_dnnl_primitive_desc_t hint,
+                             dnnl_primitive_desc_t *out) {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t post = NULL;
     dnnl_status_t status = dnnl_primitive_attr_create(&attr);
     if (status == dnnl_success) status = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
     if (status == dnnl_success && acc) {
         status = dnnl_post_ops_create(&post);
-        if (status == dnnl_success) status = dn_version_append_sum(post);
+        if (status == dnnl_success) status = lm_dn_version_append_sum(post);
         if (status == dnnl_success) status = dnnl_primitive_attr_set_post_ops(attr, post);
     }
     if (status == dnnl_success) {
         int before = hold_one_thread();
-        status = dn_version_describe(d->engine, op, attr, hint, out);
+        status = lm_dn_version_describe(d->engine, op, attr, hint, out);
         restore_threads(before);
     }
     if (post) dnnl_post_ops_destroy(post);
@@ -82,7 +82,7 @@ static const char *implementation(const_dnnl_primitive_desc_t pd) {
     return status == dnnl_success && name ? name : "unknown";
 }
 
-bool dn_is_plain(const_dnnl_primitive_desc_t pd) {
+bool lm_dn_is_plain(const_dnnl_primitive_desc_t pd) {
     const char *name = implementation(pd);
     return strncmp(name, "ref", 3) == 0 || strncmp(name, "gemm:ref", 8) == 0 || strncmp(name, "simple", 6) == 0;
 }
@@ -95,8 +95,8 @@ static bool has_room_for_code(void) {
     return p != MAP_FAILED && munmap(p, CODE_ROOM) == 0;
 }
 
-lm_status dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t pd, const int *args, int count,
-                    dn_primitive *out) {
+lm_status lm_dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t pd, const int *args, int count,
+                       dn_primitive *out) {
     *out = (dn_primitive){.count = count + 1, .threads = d->threads}; // the last one is the scratchpad
     if (!has_room_for_code()) return lm_fail_memory(e, CODE_ROOM, "oneDNN's code");
     snprintf(out->impl, sizeof out->impl, "%s", implementation(pd));
@@ -113,11 +113,11 @@ lm_status dn_create(lm_error *e, const cpu_dnnl *d, const_dnnl_primitive_desc_t 
     }
     restore_threads(before);
     if (status == dnnl_success) return LM_OK;
-    dn_destroy(out);
-    return dn_fail(e, status, "a primitive");
+    lm_dn_destroy(out);
+    return lm_dn_fail(e, status, "a primitive");
 }
 
-void dn_destroy(dn_primitive *p) {
+void lm_dn_destroy(dn_primitive *p) {
     for (int i = 0; p->arg && i < p->count * p->threads; i++)
         if (p->arg[i].memory) dnnl_memory_destroy(p->arg[i].memory);
     if (p->handle) dnnl_primitive_destroy(p->handle);
@@ -125,24 +125,25 @@ void dn_destroy(dn_primitive *p) {
     *p = (dn_primitive){0};
 }
 
-lm_status dn_bind(lm_error *e, const dn_primitive *p, int i, void *data) {
+lm_status lm_dn_bind(lm_error *e, const dn_primitive *p, int i, void *data) {
     for (int t = 0; t < p->threads; t++) {
         dnnl_status_t status = dnnl_memory_set_data_handle(p->arg[t * p->count + i].memory, data);
-        if (status != dnnl_success) return dn_fail(e, status, "memory");
+        if (status != dnnl_success) return lm_dn_fail(e, status, "memory");
     }
     return LM_OK;
 }
 
-lm_status dn_run(lm_error *e, const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data, void *scratch) {
+lm_status lm_dn_run(lm_error *e, const cpu_dnnl *d, const dn_primitive *p, int thread, void *const *data,
+                    void *scratch) {
     dnnl_exec_arg_t *arg = p->arg + thread * p->count;
     dnnl_stream_t stream = d->stream[thread];
     int before = hold_one_thread();
     dnnl_status_t status = dnnl_success;
     for (int i = 0; status == dnnl_success && i < p->count; i++) {
         void *at = i < p->count - 1 ? data[i] : scratch;
-        if (at) status = dn_version_set_data(arg[i].memory, at, stream);
+        if (at) status = lm_dn_version_set_data(arg[i].memory, at, stream);
     }
     if (status == dnnl_success) status = dnnl_primitive_execute(p->handle, stream, p->count, arg);
     restore_threads(before);
-    return status == dnnl_success ? LM_OK : dn_fail(e, status, "the run of a primitive");
+    return status == dnnl_success ? LM_OK : lm_dn_fail(e, status, "the run of a primitive");
 }

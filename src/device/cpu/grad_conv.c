@@ -3,16 +3,16 @@
 
 static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void *dy, float *dw, float *db) {
     void *data[] = {x, dy, dw, db};
-    return dn_run(p->error, k->dnnl, &k->primitive[k->cut.piece[p->index].variant], p->thread, data, p->scratch);
+    return lm_dn_run(p->error, k->dnnl, &k->primitive[k->cut.piece[p->index].variant], p->thread, data, p->scratch);
 }
 
 // The forward pass that a gradient belongs to.
 static dnnl_status_t describe_forward(const grad_kernel *k, const conv_variant *v, dnnl_primitive_desc_t *out) {
     dn_op op;
     const conv_types types = {k->type, k->type, k->type};
-    dnnl_status_t status = conv_op_of(&k->form, v, DN_CONV_TRAIN, types, NULL, k->bias, &op);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, NULL, out);
-    dn_op_free(&op);
+    dnnl_status_t status = lm_conv_op_of(&k->form, v, DN_CONV_TRAIN, types, NULL, k->bias, &op);
+    if (status == dnnl_success) status = lm_dn_describe(k->dnnl, &op, false, NULL, out);
+    lm_dn_op_free(&op);
     return status;
 }
 
@@ -22,9 +22,9 @@ static dnnl_status_t describe(const grad_kernel *k, const conv_variant *v, dn_md
     dnnl_primitive_desc_t hint = NULL;
     dnnl_status_t status = describe_forward(k, v, &hint);
     if (status != dnnl_success) return status;
-    status = conv_op_of(&k->form, v, DN_CONV_GRAD_W, types, md, k->bias, &op);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, false, hint, out);
-    dn_op_free(&op);
+    status = lm_conv_op_of(&k->form, v, DN_CONV_GRAD_W, types, md, k->bias, &op);
+    if (status == dnnl_success) status = lm_dn_describe(k->dnnl, &op, false, hint, out);
+    lm_dn_op_free(&op);
     dnnl_primitive_desc_destroy(hint);
     return status;
 }
@@ -36,10 +36,10 @@ static lm_status choose_type(lm_error *e, grad_kernel *k, cpu_level level, bool 
     k->type = LM_BF16;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = describe(k, &k->cut.variant[0], NULL, &pd);
-    if (status != dnnl_success || dn_is_plain(pd)) k->type = LM_F32;
+    if (status != dnnl_success || lm_dn_is_plain(pd)) k->type = LM_F32;
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (status == dnnl_success || status == dnnl_unimplemented) return LM_OK;
-    return dn_fail(e, status, "a weight gradient");
+    return lm_dn_fail(e, status, "a weight gradient");
 }
 
 // The primitive of variant i. The first one's layout of dw is that of all.
@@ -48,10 +48,10 @@ static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i, dn_layout *
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = describe(k, &k->cut.variant[i], i ? dn_md_of(dw) : NULL, &pd);
     if (status == dnnl_success && i == 0)
-        status = dn_layout_copy(dw, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0));
-    lm_status result = status == dnnl_success ? LM_OK : dn_fail(e, status, "a weight gradient");
-    if (result == LM_OK && i == 0) result = conv_layout_of(e, dn_md_of(dw), &k->layout);
-    if (result == LM_OK) result = dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
+        status = lm_dn_layout_copy(dw, dnnl_primitive_desc_query_md(pd, dnnl_query_diff_weights_md, 0));
+    lm_status result = status == dnnl_success ? LM_OK : lm_dn_fail(e, status, "a weight gradient");
+    if (result == LM_OK && i == 0) result = lm_conv_layout_of(e, dn_md_of(dw), &k->layout);
+    if (result == LM_OK) result = lm_dn_create(e, k->dnnl, pd, args, k->bias ? 4 : 3, &k->primitive[i]);
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (result != LM_OK) return result;
     k->primitives++;
@@ -59,11 +59,11 @@ static lm_status prepare_variant(lm_error *e, grad_kernel *k, int i, dn_layout *
     return LM_OK;
 }
 
-lm_status grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
+lm_status lm_grad_conv_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
     dn_layout dw = {0};
     lm_status status = choose_type(e, k, level, bf16);
     for (int i = 0; status == LM_OK && i < k->cut.variants; i++) status = prepare_variant(e, k, i, &dw);
-    dn_layout_free(&dw);
+    lm_dn_layout_free(&dw);
     k->compute = compute;
     return status;
 }

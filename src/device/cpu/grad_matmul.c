@@ -10,7 +10,7 @@ enum {
     SUM_FLOATS = 1024
 }; // most positions of a product; about so many floats of dy are added at once
 
-bool grad_matmul_suits(const conv_form *f) {
+bool lm_grad_matmul_suits(const conv_form *f) {
     return f->w.kernel == 1 && f->w.stride == 1;
 }
 
@@ -33,7 +33,7 @@ static lm_status compute(const grad_kernel *k, const cpu_piece *p, void *x, void
     for (int64_t i = k->first[variant]; i < k->first[variant + 1]; i++) {
         const grad_stretch *s = &k->stretch[i];
         void *data[] = {(char *)dy + (size_t)s->dy * size, (char *)x + (size_t)s->x * size, dw + s->tap * tap};
-        LM_TRY(dn_run(p->error, k->dnnl, &k->primitive[s->length], p->thread, data, p->scratch));
+        LM_TRY(lm_dn_run(p->error, k->dnnl, &k->primitive[s->length], p->thread, data, p->scratch));
     }
     const conv_variant *v = &k->cut.variant[variant];
     if (k->bias) sum_columns(k, dy, v->n * v->out * k->form.w.out, (float *)((char *)p->scratch + k->at_sums), db);
@@ -45,11 +45,11 @@ static dnnl_status_t describe(const grad_kernel *k, int64_t positions, dnnl_prim
     const dnnl_dims_t dy_size = {o, positions}, dy_stride = {1, o}, x_size = {positions, i}, x_stride = {i, 1};
     const dnnl_dims_t dw_size = {o, i}, dw_stride = {i, 1};
     dn_op op = {.kind = DN_MATMUL};
-    dnnl_status_t status = dn_layout_strided(&op.x, 2, dy_size, k->type, dy_stride);
-    if (status == dnnl_success) status = dn_layout_strided(&op.weights, 2, x_size, k->type, x_stride);
-    if (status == dnnl_success) status = dn_layout_strided(&op.y, 2, dw_size, LM_F32, dw_stride);
-    if (status == dnnl_success) status = dn_describe(k->dnnl, &op, true, NULL, out);
-    dn_op_free(&op);
+    dnnl_status_t status = lm_dn_layout_strided(&op.x, 2, dy_size, k->type, dy_stride);
+    if (status == dnnl_success) status = lm_dn_layout_strided(&op.weights, 2, x_size, k->type, x_stride);
+    if (status == dnnl_success) status = lm_dn_layout_strided(&op.y, 2, dw_size, LM_F32, dw_stride);
+    if (status == dnnl_success) status = lm_dn_describe(k->dnnl, &op, true, NULL, out);
+    lm_dn_op_free(&op);
     return status;
 }
 
@@ -122,14 +122,14 @@ static lm_status tap_layout(lm_error *e, grad_kernel *k) {
     const int64_t o = k->form.co, i = k->form.ci, taps = k->form.h.kernel;
     const dnnl_dims_t size = {o, i, taps, 1}, stride = {i, 1, o * i, 1};
     dn_layout dw = {0};
-    dnnl_status_t status = dn_layout_strided(&dw, 4, size, LM_F32, stride);
+    dnnl_status_t status = lm_dn_layout_strided(&dw, 4, size, LM_F32, stride);
     lm_status result =
-        status == dnnl_success ? conv_layout_of(e, dn_md_of(&dw), &k->layout) : dn_fail(e, status, "a layout");
-    dn_layout_free(&dw);
+        status == dnnl_success ? lm_conv_layout_of(e, dn_md_of(&dw), &k->layout) : lm_dn_fail(e, status, "a layout");
+    lm_dn_layout_free(&dw);
     return result;
 }
 
-lm_status grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
+lm_status lm_grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool bf16) {
     static const int args[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
     LM_TRY(plan(e, k));
     LM_TRY(tap_layout(e, k));
@@ -139,13 +139,13 @@ lm_status grad_matmul_prepare(lm_error *e, grad_kernel *k, cpu_level level, bool
     for (int i = 0; i < count; i++) {
         dnnl_primitive_desc_t pd = NULL;
         dnnl_status_t status = describe(k, k->lengths[i], &pd);
-        if (i == 0 && k->type == LM_BF16 && (status == dnnl_unimplemented || dn_is_plain(pd))) {
+        if (i == 0 && k->type == LM_BF16 && (status == dnnl_unimplemented || lm_dn_is_plain(pd))) {
             if (pd) dnnl_primitive_desc_destroy(pd);
             k->type = LM_F32;
             status = describe(k, k->lengths[i], &pd);
         }
-        if (status != dnnl_success) return dn_fail(e, status, "a matrix product");
-        lm_status result = dn_create(e, k->dnnl, pd, args, 3, &k->primitive[i]);
+        if (status != dnnl_success) return lm_dn_fail(e, status, "a matrix product");
+        lm_status result = lm_dn_create(e, k->dnnl, pd, args, 3, &k->primitive[i]);
         dnnl_primitive_desc_destroy(pd);
         if (result != LM_OK) return result;
         k->primitives++;

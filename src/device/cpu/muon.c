@@ -71,11 +71,11 @@ static dnnl_status_t describe(const cpu_dnnl *d, const product_form *f, dnnl_pri
     const dnnl_dims_t a_size = {f->m, f->k}, a_stride = {f->a_row, f->a_column}, b_size = {f->k, f->n},
                       b_stride = {f->b_row, f->b_column}, c_size = {f->m, f->n}, c_stride = {f->c_row, 1};
     dn_op op = {.kind = DN_MATMUL};
-    dnnl_status_t status = dn_layout_strided(&op.x, 2, a_size, f->type, a_stride);
-    if (status == dnnl_success) status = dn_layout_strided(&op.weights, 2, b_size, f->type, b_stride);
-    if (status == dnnl_success) status = dn_layout_strided(&op.y, 2, c_size, LM_F32, c_stride);
-    if (status == dnnl_success) status = dn_describe(d, &op, false, NULL, out);
-    dn_op_free(&op);
+    dnnl_status_t status = lm_dn_layout_strided(&op.x, 2, a_size, f->type, a_stride);
+    if (status == dnnl_success) status = lm_dn_layout_strided(&op.weights, 2, b_size, f->type, b_stride);
+    if (status == dnnl_success) status = lm_dn_layout_strided(&op.y, 2, c_size, LM_F32, c_stride);
+    if (status == dnnl_success) status = lm_dn_describe(d, &op, false, NULL, out);
+    lm_dn_op_free(&op);
     return status;
 }
 
@@ -93,8 +93,8 @@ static lm_status create_product(lm_error *e, cpu_muon_work *w, const product_for
     *p = (product){.form = *f};
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = describe(w->dnnl, f, &pd);
-    if (status != dnnl_success) return dn_fail(e, status, "a matrix product");
-    lm_status result = dn_create(e, w->dnnl, pd, product_args, 3, &p->primitive);
+    if (status != dnnl_success) return lm_dn_fail(e, status, "a matrix product");
+    lm_status result = lm_dn_create(e, w->dnnl, pd, product_args, 3, &p->primitive);
     dnnl_primitive_desc_destroy(pd);
     if (result == LM_OK) w->products++;
     return result;
@@ -221,14 +221,14 @@ static lm_status choose_type(lm_error *e, cpu_muon_work *w, cpu_level level) {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t status = describe(w->dnnl, &f, &pd);
     if (status == dnnl_unimplemented) return LM_OK;
-    if (status != dnnl_success) return dn_fail(e, status, "a matrix product");
+    if (status != dnnl_success) return lm_dn_fail(e, status, "a matrix product");
     lm_status result = LM_OK;
     dn_primitive probe = {0};
-    if (!dn_is_plain(pd)) {
+    if (!lm_dn_is_plain(pd)) {
         w->type = LM_BF16;
-        result = dn_create(e, w->dnnl, pd, product_args, 3, &probe);
+        result = lm_dn_create(e, w->dnnl, pd, product_args, 3, &probe);
         w->whole = strstr(probe.impl, "amx") != NULL;
-        dn_destroy(&probe);
+        lm_dn_destroy(&probe);
     }
     dnnl_primitive_desc_destroy(pd);
     return result;
@@ -257,31 +257,31 @@ static lm_status prepare(lm_error *e, cpu_muon_work *w, const lm_matrix_shape *s
     return prepare_scratch(e, w, w->dnnl->threads);
 }
 
-lm_status cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
-                           bool bf16, lm_muon_work **out) {
+lm_status lm_cpu_muon_prepare(lm_error *e, lm_device *d, const lm_matrix_shape *shapes, int count, lm_muon_form form,
+                              bool bf16, lm_muon_work **out) {
     const cpu_state *s = d->state;
     cpu_muon_work *w = lm_alloc_zero(1, sizeof *w);
     if (!w) return lm_fail_memory(e, sizeof *w, "Muon");
     w->dnnl = s->dnnl;
-    w->simd = cpu_simd_of(s->level);
+    w->simd = lm_cpu_simd_of(s->level);
     w->pool = s->pool;
     w->form = form;
     w->type = LM_F32;
     lm_status status = bf16 && form == LM_MUON_PUBLISHED ? choose_type(e, w, s->level) : LM_OK;
     if (status == LM_OK) status = prepare(e, w, shapes, count);
     if (status != LM_OK) {
-        cpu_muon_release(d, &w->base);
+        lm_cpu_muon_release(d, &w->base);
         return status;
     }
     *out = &w->base;
     return LM_OK;
 }
 
-void cpu_muon_release(lm_device *d, lm_muon_work *work) {
+void lm_cpu_muon_release(lm_device *d, lm_muon_work *work) {
     (void)d;
     cpu_muon_work *w = (cpu_muon_work *)work;
     if (!w) return;
-    for (int i = 0; i < w->products; i++) dn_destroy(&w->product[i].primitive);
+    for (int i = 0; i < w->products; i++) lm_dn_destroy(&w->product[i].primitive);
     lm_free(w->product);
     lm_free(w->class);
     lm_free(w->item);
@@ -311,7 +311,8 @@ static void multiply(muon_run *r, int index, void *a, void *b, void *c) {
     const cpu_muon_work *w = r->work;
     void *data[] = {a, b, c};
     if (r->status == LM_OK)
-        r->status = dn_run(r->error, w->dnnl, &w->product[index].primitive, r->thread, data, r->scratch + w->at_dnnl);
+        r->status =
+            lm_dn_run(r->error, w->dnnl, &w->product[index].primitive, r->thread, data, r->scratch + w->at_dnnl);
 }
 
 // to = a I + b g + c f
@@ -417,7 +418,7 @@ static lm_status run_matrix(lm_error *e, void *context, int64_t index, int threa
     return LM_OK;
 }
 
-lm_status cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices) {
+lm_status lm_cpu_muon(lm_error *e, lm_device *d, lm_muon_work *work, const lm_muon *p, const lm_muon_matrix *matrices) {
     (void)d;
     const cpu_muon_work *w = (const cpu_muon_work *)work;
     muon_job j = {w, p, matrices};

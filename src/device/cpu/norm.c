@@ -130,14 +130,14 @@ static lm_status prepare_parts(lm_error *e, cpu_state *s, const lm_op *op, const
     const bool affine = op->kind == LM_OP_NORM_GRAD_AFFINE;
     if (io->in[0].desc.type != LM_F32) return LM_OK;
     cpu_unit_kernel *k;
-    LM_TRY(affine ? cpu_unit_kernel_create(e, s, op, c, CHANNELS_PER_PIECE, run_affine, &k)
-                  : cpu_unit_kernel_create(e, s, op, op->attr.clips.clips, 1, run_scale_shift, &k));
+    LM_TRY(affine ? lm_cpu_unit_kernel_create(e, s, op, c, CHANNELS_PER_PIECE, run_affine, &k)
+                  : lm_cpu_unit_kernel_create(e, s, op, op->attr.clips.clips, 1, run_scale_shift, &k));
     k->kernel.thread_scratch = affine ? 0 : (size_t)(4 * cpu_padded(c)) * sizeof(float);
     *out = &k->kernel;
     return LM_OK;
 }
 
-lm_status cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+lm_status lm_cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
     const bool forward = op->kind == LM_OP_NORM;
     if (op->kind == LM_OP_NORM_GRAD_AFFINE || op->kind == LM_OP_NORM_GRAD_SS) return prepare_parts(e, s, op, io, out);
     if (!forward && op->kind != LM_OP_NORM_GRAD) return LM_OK;
@@ -147,8 +147,8 @@ lm_status cpu_prepare_norm(lm_error *e, cpu_state *s, const lm_op *op, const lm_
     if (io->out[1].desc.rank && io->out[1].desc.type != LM_F32) return LM_OK;
     const norm_shape n = shape_of(&io->in[0].desc);
     cpu_unit_kernel *k;
-    LM_TRY(cpu_unit_kernel_create(e, s, op, n.units, io->in[0].desc.rank == 5 ? 0 : ROWS_PER_PIECE,
-                                  forward ? run_norm : run_norm_grad, &k));
+    LM_TRY(lm_cpu_unit_kernel_create(e, s, op, n.units, io->in[0].desc.rank == 5 ? 0 : ROWS_PER_PIECE,
+                                     forward ? run_norm : run_norm_grad, &k));
     int64_t floats =
         forward || !op->attr.norm.silu ? cpu_norm_scratch(n.channels) : cpu_norm_grad_scratch(n.positions, n.channels);
     k->kernel.thread_scratch = (size_t)(floats + 4 * cpu_padded(n.channels)) * sizeof(float);

@@ -8,25 +8,26 @@ static dnnl_data_type_t type_of(lm_dtype type) {
     return type == LM_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-dnnl_status_t dn_layout_tagged(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type, dnnl_format_tag_t tag) {
+dnnl_status_t lm_dn_layout_tagged(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
+                                  dnnl_format_tag_t tag) {
     return dnnl_memory_desc_init_by_tag(&out->md, rank, size, type_of(type), tag);
 }
 
-dnnl_status_t dn_layout_strided(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
-                                const dnnl_dims_t stride) {
+dnnl_status_t lm_dn_layout_strided(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
+                                   const dnnl_dims_t stride) {
     return dnnl_memory_desc_init_by_strides(&out->md, rank, size, type_of(type), stride);
 }
 
-dnnl_status_t dn_layout_copy(dn_layout *out, dn_md from) {
+dnnl_status_t lm_dn_layout_copy(dn_layout *out, dn_md from) {
     out->md = *from;
     return dnnl_success;
 }
 
-void dn_layout_free(dn_layout *l) {
+void lm_dn_layout_free(dn_layout *l) {
     *l = (dn_layout){0};
 }
 
-bool dn_blocks_of(dn_md md, dn_blocks *out) {
+bool lm_dn_blocks_of(dn_md md, dn_blocks *out) {
     if (md->format_kind != dnnl_blocked || md->ndims != 4 || md->offset0 != 0 || md->extra.flags != 0) return false;
     const dnnl_blocking_desc_t *b = &md->format_desc.blocking;
     *out = (dn_blocks){.type = md->data_type == dnnl_bf16 ? LM_BF16 : LM_F32, .count = b->inner_nblks};
@@ -74,8 +75,8 @@ static dnnl_status_t first_safe(const_dnnl_op_desc_t op, const_dnnl_primitive_at
     return status == dnnl_iterator_ends ? dnnl_unimplemented : status;
 }
 
-dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
-                                  const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
+dnnl_status_t lm_dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
+                                     const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
     const dnnl_memory_desc_t *x = &op->x.md, *w = &op->weights.md, *y = &op->y.md,
                              *bias = op->has_bias ? &op->bias.md : NULL;
     const dnnl_alg_kind_t direct = dnnl_convolution_direct;
@@ -105,11 +106,11 @@ dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_d
     return status == dnnl_success ? first_safe(&desc, attr, engine, hint, out) : status;
 }
 
-dnnl_status_t dn_version_append_sum(dnnl_post_ops_t post) {
+dnnl_status_t lm_dn_version_append_sum(dnnl_post_ops_t post) {
     return dnnl_post_ops_append_sum(post, 1.0F);
 }
 
-dnnl_status_t dn_version_set_data(dnnl_memory_t memory, void *data, dnnl_stream_t stream) {
+dnnl_status_t lm_dn_version_set_data(dnnl_memory_t memory, void *data, dnnl_stream_t stream) {
     return dnnl_memory_set_data_handle_v2(memory, data, stream);
 }
 

@@ -8,20 +8,21 @@ static dnnl_data_type_t type_of(lm_dtype type) {
     return type == LM_BF16 ? dnnl_bf16 : dnnl_f32;
 }
 
-dnnl_status_t dn_layout_tagged(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type, dnnl_format_tag_t tag) {
+dnnl_status_t lm_dn_layout_tagged(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
+                                  dnnl_format_tag_t tag) {
     return dnnl_memory_desc_create_with_tag(&out->md, rank, size, type_of(type), tag);
 }
 
-dnnl_status_t dn_layout_strided(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
-                                const dnnl_dims_t stride) {
+dnnl_status_t lm_dn_layout_strided(dn_layout *out, int rank, const dnnl_dims_t size, lm_dtype type,
+                                   const dnnl_dims_t stride) {
     return dnnl_memory_desc_create_with_strides(&out->md, rank, size, type_of(type), stride);
 }
 
-dnnl_status_t dn_layout_copy(dn_layout *out, dn_md from) {
+dnnl_status_t lm_dn_layout_copy(dn_layout *out, dn_md from) {
     return dnnl_memory_desc_clone(&out->md, from);
 }
 
-void dn_layout_free(dn_layout *l) {
+void lm_dn_layout_free(dn_layout *l) {
     if (l->md) dnnl_memory_desc_destroy(l->md);
     *l = (dn_layout){0};
 }
@@ -34,7 +35,7 @@ static bool query_dims(dn_md md, dnnl_query_t what, int count, dnnl_dims_t out) 
     return true;
 }
 
-bool dn_blocks_of(dn_md md, dn_blocks *out) {
+bool lm_dn_blocks_of(dn_md md, dn_blocks *out) {
     dnnl_format_kind_t kind = dnnl_format_kind_undef;
     dnnl_data_type_t type = dnnl_data_type_undef;
     dnnl_dim_t offset = -1;
@@ -85,8 +86,8 @@ static dnnl_status_t describe_matmul(dnnl_engine_t engine, const dn_op *op, cons
     return status == dnnl_last_impl_reached ? dnnl_unimplemented : status;
 }
 
-dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
-                                  const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
+dnnl_status_t lm_dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_dnnl_primitive_attr_t attr,
+                                     const_dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *out) {
     const dn_md x = op->x.md, w = op->weights.md, y = op->y.md, bias = op->has_bias ? op->bias.md : NULL;
     const dnnl_alg_kind_t direct = dnnl_convolution_direct;
     const dnnl_dims_t dense = {0}; // dilation
@@ -108,11 +109,11 @@ dnnl_status_t dn_version_describe(dnnl_engine_t engine, const dn_op *op, const_d
     return dnnl_invalid_arguments;
 }
 
-dnnl_status_t dn_version_append_sum(dnnl_post_ops_t post) {
+dnnl_status_t lm_dn_version_append_sum(dnnl_post_ops_t post) {
     return dnnl_post_ops_append_sum(post, 1.0F, 0, dnnl_data_type_undef);
 }
 
-dnnl_status_t dn_version_set_data(dnnl_memory_t memory, void *data, dnnl_stream_t stream) {
+dnnl_status_t lm_dn_version_set_data(dnnl_memory_t memory, void *data, dnnl_stream_t stream) {
     (void)stream;
     return dnnl_memory_set_data_handle(memory, data);
 }

@@ -64,7 +64,7 @@ static lm_status run_loop(lm_error *e, void *context, int64_t piece, int thread)
     return LM_OK;
 }
 
-lm_status cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of) {
+lm_status lm_cpu_peak(lm_error *e, lm_device *d, lm_dtype type, double *out, lm_dtype *of) {
     const cpu_state *s = d->state;
     peak_loop loop = choose(type, of);
     const int64_t pieces = 4 * (int64_t)s->threads;

@@ -15,7 +15,7 @@ static resize resize_of(const cpu_piece *p, const lm_desc *small) {
     return (resize){d[1], d[2], d[3], d[4], p->kernel->op.attr.upsample.time, s, d[3] * s * d[4]};
 }
 
-lm_status cpu_run_upsample(const cpu_piece *p) {
+lm_status lm_cpu_run_upsample(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *x = &p->io->in[0], *y = &p->io->out[0];
     const resize z = resize_of(p, &x->desc);
@@ -33,7 +33,7 @@ lm_status cpu_run_upsample(const cpu_piece *p) {
     return LM_OK;
 }
 
-lm_status cpu_run_upsample_grad(const cpu_piece *p) {
+lm_status lm_cpu_run_upsample_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[0], *acc = &p->io->in[1], *dx = &p->io->out[0];
@@ -66,7 +66,7 @@ static cpu_range rows_of(const cpu_piece *p) {
     return (cpu_range){r.first * each, r.end * each};
 }
 
-lm_status cpu_run_concat(const cpu_piece *p) {
+lm_status lm_cpu_run_concat(const cpu_piece *p) {
     const cpu_range r = rows_of(p);
     const lm_operand *a = &p->io->in[0], *b = &p->io->in[1], *y = &p->io->out[0];
     const int64_t ca = cpu_channels(&a->desc), cb = cpu_channels(&b->desc);
@@ -78,7 +78,7 @@ lm_status cpu_run_concat(const cpu_piece *p) {
     return LM_OK;
 }
 
-lm_status cpu_run_slice(const cpu_piece *p) {
+lm_status lm_cpu_run_slice(const cpu_piece *p) {
     const cpu_range r = rows_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *acc = &p->io->in[1], *y = &p->io->out[0];
@@ -121,14 +121,14 @@ static lm_status shuffle(const cpu_piece *p, bool to_depth) {
     return LM_OK;
 }
 
-lm_status cpu_run_space_to_depth(const cpu_piece *p) {
+lm_status lm_cpu_run_space_to_depth(const cpu_piece *p) {
     return shuffle(p, true);
 }
-lm_status cpu_run_depth_to_space(const cpu_piece *p) {
+lm_status lm_cpu_run_depth_to_space(const cpu_piece *p) {
     return shuffle(p, false);
 }
 
-lm_status cpu_run_add_position(const cpu_piece *p) {
+lm_status lm_cpu_run_add_position(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *position = &p->io->in[1], *y = &p->io->out[0];
@@ -141,7 +141,7 @@ lm_status cpu_run_add_position(const cpu_piece *p) {
     return LM_OK;
 }
 
-lm_status cpu_run_add_position_grad_p(const cpu_piece *p) {
+lm_status lm_cpu_run_add_position_grad_p(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[0], *dp = &p->io->out[0];

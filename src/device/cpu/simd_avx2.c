@@ -8,7 +8,7 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define VL 8
-#define SIMD_TABLE cpu_simd_avx2
+#define SIMD_TABLE lm_cpu_simd_avx2
 #define SIMD_NAME "avx2"
 #include "device/cpu/simd_all.inc"
 #if defined(__clang__)

@@ -9,7 +9,7 @@
 #pragma GCC target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq")
 #endif
 #define VL 16
-#define SIMD_TABLE cpu_simd_avx512
+#define SIMD_TABLE lm_cpu_simd_avx512
 #define SIMD_NAME "avx512"
 #include "device/cpu/simd_all.inc"
 #if defined(__clang__)

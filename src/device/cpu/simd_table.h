@@ -116,7 +116,7 @@ typedef struct cpu_simd {
     void (*muon_mix)(const cpu_muon_mix *j);
 } cpu_simd;
 
-extern const cpu_simd cpu_simd_base;
+extern const cpu_simd lm_cpu_simd_base;
 #if defined(__x86_64__)
-extern const cpu_simd cpu_simd_avx2, cpu_simd_avx512;
+extern const cpu_simd lm_cpu_simd_avx2, lm_cpu_simd_avx512;
 #endif

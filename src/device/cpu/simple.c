@@ -103,19 +103,19 @@ static const struct {
     [LM_OP_GELU] = {BY_ELEMENT, run_gelu},
     [LM_OP_GELU_GRAD] = {BY_ELEMENT, run_gelu_grad},
     [LM_OP_ADD] = {BY_ELEMENT, run_add},
-    [LM_OP_ADD_POSITION] = {BY_FRAME, cpu_run_add_position},
-    [LM_OP_ADD_POSITION_GRAD_P] = {BY_FIRST, cpu_run_add_position_grad_p},
-    [LM_OP_UPSAMPLE] = {BY_FRAME, cpu_run_upsample},
-    [LM_OP_UPSAMPLE_GRAD] = {BY_FRAME, cpu_run_upsample_grad},
-    [LM_OP_CONCAT] = {BY_ROW, cpu_run_concat},
-    [LM_OP_SLICE] = {BY_ROW, cpu_run_slice},
-    [LM_OP_SPACE_TO_DEPTH] = {BY_FRAME, cpu_run_space_to_depth},
-    [LM_OP_DEPTH_TO_SPACE] = {BY_FRAME, cpu_run_depth_to_space},
-    [LM_OP_FOURIER] = {BY_FIRST, cpu_run_fourier},
-    [LM_OP_MASKED_MEAN] = {BY_FIRST, cpu_run_masked_mean},
-    [LM_OP_MASKED_MEAN_GRAD] = {BY_FIRST, cpu_run_masked_mean_grad},
-    [LM_OP_EMBEDDING] = {BY_ROW, cpu_run_embedding},
-    [LM_OP_EMBEDDING_GRAD] = {BY_ROWS_OF_FIRST, cpu_run_embedding_grad},
+    [LM_OP_ADD_POSITION] = {BY_FRAME, lm_cpu_run_add_position},
+    [LM_OP_ADD_POSITION_GRAD_P] = {BY_FIRST, lm_cpu_run_add_position_grad_p},
+    [LM_OP_UPSAMPLE] = {BY_FRAME, lm_cpu_run_upsample},
+    [LM_OP_UPSAMPLE_GRAD] = {BY_FRAME, lm_cpu_run_upsample_grad},
+    [LM_OP_CONCAT] = {BY_ROW, lm_cpu_run_concat},
+    [LM_OP_SLICE] = {BY_ROW, lm_cpu_run_slice},
+    [LM_OP_SPACE_TO_DEPTH] = {BY_FRAME, lm_cpu_run_space_to_depth},
+    [LM_OP_DEPTH_TO_SPACE] = {BY_FRAME, lm_cpu_run_depth_to_space},
+    [LM_OP_FOURIER] = {BY_FIRST, lm_cpu_run_fourier},
+    [LM_OP_MASKED_MEAN] = {BY_FIRST, lm_cpu_run_masked_mean},
+    [LM_OP_MASKED_MEAN_GRAD] = {BY_FIRST, lm_cpu_run_masked_mean_grad},
+    [LM_OP_EMBEDDING] = {BY_ROW, lm_cpu_run_embedding},
+    [LM_OP_EMBEDDING_GRAD] = {BY_ROWS_OF_FIRST, lm_cpu_run_embedding_grad},
     [LM_OP_MSE] = {IN_PARTS, run_mse_parts},
     [LM_OP_MSE_GRAD] = {BY_ELEMENT, run_mse_grad},
 };
@@ -145,7 +145,7 @@ static bool keeps_frames(const lm_op *op, const lm_desc *y) {
     return y->rank == 5 && !(resizes && op->attr.upsample.time != 1);
 }
 
-lm_status cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
+lm_status lm_cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const lm_io *io, cpu_kernel **out) {
     if (kinds[op->kind].cut == NOT_HERE || !takes_types(op, io)) return LM_OK;
     const lm_desc *y = &io->out[0].desc;
     const int64_t count = lm_desc_count(y), frames = y->rank > 1 ? y->dim[0] * y->dim[1] : 0;
@@ -173,7 +173,7 @@ lm_status cpu_prepare_simple(lm_error *e, cpu_state *s, const lm_op *op, const l
         break;
     }
     cpu_unit_kernel *k;
-    LM_TRY(cpu_unit_kernel_create(e, s, op, units, grain, kinds[op->kind].run, &k));
+    LM_TRY(lm_cpu_unit_kernel_create(e, s, op, units, grain, kinds[op->kind].run, &k));
     if (op->kind == LM_OP_MSE) {
         k->kernel.phases = 2;
         k->kernel.phase[1] = (cpu_phase){1, run_mse_total};

@@ -9,7 +9,7 @@ static float number_at(const cpu_simd *simd, const lm_operand *o, int64_t i) {
     return *cpu_floats(simd, o, i, 1, &buffer);
 }
 
-lm_status cpu_run_fourier(const cpu_piece *p) {
+lm_status lm_cpu_run_fourier(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *y = &p->io->out[0];
@@ -34,7 +34,7 @@ static float mask_count(const cpu_simd *simd, const lm_operand *mask, int64_t b,
     return n > 1 ? n : 1;
 }
 
-lm_status cpu_run_masked_mean(const cpu_piece *p) {
+lm_status lm_cpu_run_masked_mean(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *x = &p->io->in[0], *mask = &p->io->in[1], *y = &p->io->out[0];
@@ -53,7 +53,7 @@ lm_status cpu_run_masked_mean(const cpu_piece *p) {
     return LM_OK;
 }
 
-lm_status cpu_run_masked_mean_grad(const cpu_piece *p) {
+lm_status lm_cpu_run_masked_mean_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *mask = &p->io->in[0], *dy = &p->io->in[1], *dx = &p->io->out[0];
@@ -78,7 +78,7 @@ static lm_status check_id(const cpu_piece *p, int64_t i, int64_t rows) {
                    (long long)i, (long long)rows - 1);
 }
 
-lm_status cpu_run_embedding(const cpu_piece *p) {
+lm_status lm_cpu_run_embedding(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const lm_operand *table = &p->io->in[1], *y = &p->io->out[0];
     const int32_t *ids = p->io->in[0].data;
@@ -92,7 +92,7 @@ lm_status cpu_run_embedding(const cpu_piece *p) {
 }
 
 // A piece holds its rows of the table as sums and looks for their ids among all.
-lm_status cpu_run_embedding_grad(const cpu_piece *p) {
+lm_status lm_cpu_run_embedding_grad(const cpu_piece *p) {
     const cpu_range range = cpu_units_of(p);
     const cpu_simd *simd = cpu_unit_kernel_of(p)->simd;
     const lm_operand *dy = &p->io->in[1], *table = &p->io->out[0];

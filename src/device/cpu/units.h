@@ -11,11 +11,11 @@ typedef struct cpu_unit_kernel {
     char name[48];
 } cpu_unit_kernel;
 
-const cpu_simd *cpu_simd_of(cpu_level level);
+const cpu_simd *lm_cpu_simd_of(cpu_level level);
 
 // One phase over `units`. grain 0: units are frames, and the kernel may run in chains.
-lm_status cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *op, int64_t units, int64_t grain,
-                                 cpu_piece_fn run, cpu_unit_kernel **out);
+lm_status lm_cpu_unit_kernel_create(lm_error *e, const cpu_state *s, const lm_op *op, int64_t units, int64_t grain,
+                                    cpu_piece_fn run, cpu_unit_kernel **out);
 
 static inline const cpu_unit_kernel *cpu_unit_kernel_of(const cpu_piece *p) {
     return (const cpu_unit_kernel *)p->kernel;

@@ -3,6 +3,8 @@
 #pragma once
 #include "device/device.h"
 
+extern const lm_backend lm_reference_backend;
+
 typedef struct lm_reference_call {
     const lm_op *op;
     const lm_io *io;                 // for the shapes
