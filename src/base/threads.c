@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/processor.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -27,6 +28,7 @@ struct lm_pool {
     lm_status status; // of the failed piece, with its message
     lm_error error;
     int threads, started;
+    atomic_bool running; // a run; nothing but an assert asks
     struct worker {
         lm_pool *pool;
         pthread_t id;
@@ -88,11 +90,16 @@ static void start_generation(lm_pool *p) {
 // Subnormal numbers are flushed where pieces run, and only there: attention over a trained network's logits makes many
 // of them, and its backward pass took fifteen times as long; no sum of ordinary numbers changes by them.
 lm_status lm_pool_run(lm_error *e, lm_pool *p, int64_t pieces, lm_piece_fn fn, void *context) {
+    assert(fn && pieces >= 0);
+    const bool free_before = !atomic_exchange(&p->running, true);
+    assert(free_before); // neither called from a piece of this pool nor by two threads
+    (void)free_before;
     if (p->started == 0 || pieces <= 1) {
         uint64_t before = flush_subnormals();
         lm_status status = LM_OK;
         for (int64_t i = 0; i < pieces && status == LM_OK; i++) status = fn(e, context, i, 0);
         set_subnormals(before);
+        atomic_store(&p->running, false);
         return status;
     }
     p->fn = fn;
@@ -110,6 +117,7 @@ lm_status lm_pool_run(lm_error *e, lm_pool *p, int64_t pieces, lm_piece_fn fn, v
         while (atomic_load(&p->busy)) pthread_cond_wait(&p->idle, &p->mutex);
         pthread_mutex_unlock(&p->mutex);
     }
+    atomic_store(&p->running, false);
     return atomic_load(&p->failed) == INT64_MAX ? LM_OK : lm_fail(e, p->status, "%s", p->error.text);
 }
 

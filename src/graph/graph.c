@@ -3,6 +3,7 @@
 #include "base/arithmetic.h"
 #include "base/plain_text.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -172,6 +173,7 @@ void lm_param_group(lm_graph *g, lm_tensor param, int group, int parts) {
 }
 
 bool lm_graph_append(lm_graph *g, lm_op op, const lm_tensor *in, int count, lm_tensor out[LM_MAX_OUTPUTS]) {
+    assert(count >= 0 && count <= LM_MAX_INPUTS);
     for (int i = 0; i < LM_MAX_OUTPUTS; i++) out[i] = LM_NONE;
     if (g->error.status) return false;
     graph_node n = {.op = op, .name = full_name(g, ""), .file = g->file, .line = g->line};

@@ -3,6 +3,7 @@
 
 #include "base/arithmetic.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 // Last step that reads each base value; outputs and inputs live to the end.
@@ -100,6 +101,23 @@ static void assign_offsets(lm_plan *p, plan_storage **order, plan_storage **busy
     p->block_bytes = (size_t)top;
 }
 
+__attribute__((unused)) static bool meet(const plan_storage *a, const plan_storage *b) {
+    return a->first <= b->last && b->first <= a->last && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
+}
+
+// Whether every storage lies in its block, on a boundary, and apart from those alive with it. Only asserts ask.
+__attribute__((unused)) static bool well_placed(const lm_plan *p) {
+    for (int i = 0; i < p->storage_count; i++) {
+        const plan_storage *s = &p->storages[i];
+        if (s->home != PLAN_BLOCK) continue;
+        if (s->offset < 0 || s->offset % PLAN_ALIGN || s->offset + s->bytes > (int64_t)p->block_bytes) return false;
+        for (int k = 0; k < i; k++)
+            if (p->storages[k].home == PLAN_BLOCK && meet(s, &p->storages[k])) return false;
+    }
+    return true;
+}
+
 lm_status lm_plan_place(lm_error *e, lm_plan *p) {
     const lm_graph *g = p->g;
     size_t n = (size_t)g->value_count;
@@ -123,6 +141,7 @@ lm_status lm_plan_place(lm_error *e, lm_plan *p) {
     }
     for (int i = 0; i < p->node_count; i++) place_outputs(p, &p->nodes[i], last_use);
     assign_offsets(p, order, order + n);
+    assert(well_placed(p));
 done:
     lm_free(last_use);
     lm_free(order);

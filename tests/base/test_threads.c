@@ -3,10 +3,13 @@
 
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -201,11 +204,57 @@ static void test_subnormals(void **state) {
 #endif
 }
 
+// Where faults are looked for, asserts are on.
+#if (defined(__SANITIZE_ADDRESS__) && defined(NDEBUG))
+#error "the sanitizers' build has no asserts"
+#endif
+
+#ifndef NDEBUG
+typedef struct nested {
+    lm_pool *pool;
+    atomic_llong sum;
+} nested;
+
+static lm_status run_again(lm_error *e, void *context, int64_t piece, int thread) {
+    nested *n = context;
+    (void)piece, (void)thread;
+    return lm_pool_run(e, n->pool, 2, add_one, &n->sum);
+}
+#endif
+
+// Ends the process that does it, whatever the number of threads.
+static void a_pool_within_itself_is_an_assert(void **state) {
+    (void)state;
+#ifdef NDEBUG
+    skip();
+#else
+    for (int threads = 1; threads <= 2; threads++) {
+        int status;
+        const pid_t child = fork();
+        assert_true(child >= 0);
+        if (!child) {
+            nested n = {0};
+            const struct rlimit none = {0, 0};
+            setrlimit(RLIMIT_CORE, &none);
+            if (!freopen("/dev/null", "w", stderr) || lm_pool_create(NULL, threads, &n.pool) != LM_OK) _exit(1);
+            _exit(lm_pool_run(NULL, n.pool, 2, run_again, &n) == LM_OK ? 2 : 3);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGABRT);
+    }
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_piece_once), cmocka_unit_test(test_many_runs),
-        cmocka_unit_test(test_several_pools),    cmocka_unit_test(test_first_failure),
-        cmocka_unit_test(test_processors),       cmocka_unit_test(test_subnormals),
+        cmocka_unit_test(test_every_piece_once),
+        cmocka_unit_test(test_many_runs),
+        cmocka_unit_test(test_several_pools),
+        cmocka_unit_test(test_first_failure),
+        cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_subnormals),
+        cmocka_unit_test(a_pool_within_itself_is_an_assert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 #include "device/cpu/conv_kernel.h"
 #include "base/memory.h"
 #include "base/threads.h"
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -66,6 +67,7 @@ static lm_status pack_piece(lm_error *e, void *context, int64_t piece, int threa
 static lm_status pack_conv(lm_error *e, cpu_kernel *base, const lm_io *io) {
     const conv_kernel *k = (const conv_kernel *)base;
     for (int i = 0; i < k->packs; i++) {
+        assert(k->pack[i].data); // reserved
         pack_job job = {&k->pack[i], k->simd, k->form.flipped, io->in[1].data};
         const int64_t pieces = (k->pack[i].layout.size[0] + PACK_CHANNELS - 1) / PACK_CHANNELS;
         LM_TRY(lm_pool_run(e, k->pool, pieces, pack_piece, &job));
@@ -140,6 +142,7 @@ static lm_status choose_types(lm_error *e, conv_kernel *k, cpu_level level, cons
 static lm_status add_pack(lm_error *e, conv_kernel *k, dn_md md, int *index) {
     for (*index = 0; *index < k->packs; ++*index)
         if (dnnl_memory_desc_equal(dn_md_of(&k->pack[*index].md), md)) return LM_OK;
+    assert(k->packs < CONV_VARIANTS);
     packed_weights *w = &k->pack[k->packs++];
     const dnnl_status_t status = lm_dn_layout_copy(&w->md, md);
     if (status != dnnl_success) return lm_dn_fail(e, status, "a weight layout");
