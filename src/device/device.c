@@ -17,6 +17,12 @@ void lm_device_close(lm_device **device) {
     lm_free(d);
 }
 
+void lm_device_log(lm_device *d, lm_log_level most, lm_log_fn fn, void *user) {
+    d->log = (lm_log){fn, user, most};
+    lm_log_line(&d->log, LM_LOG_STEPS, "device %s; %.0f MB of memory are free", d->summary,
+                (double)lm_memory_available() / 1e6);
+}
+
 lm_status lm_kernel_create(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out) {
     LM_TRY(d->backend->prepare(e, d, op, io, out));
     const lm_status status = d->backend->reserve(e, d, *out);

@@ -1,5 +1,6 @@
 // What the graph asks of a device: memory, and kernels for nodes. One door for the forward and the backward pass.
 #pragma once
+#include "base/log.h"
 #include "base/status.h"
 #include "op/op.h"
 #include <stdatomic.h>
@@ -128,6 +129,7 @@ struct lm_device {
     void *state;       // the backend's own
     char summary[160]; // "cpu: AMD EPYC 9R14, avx512 bf16, 2 threads, oneDNN 2.6.3"
     bool fast_bf16;    // bf16 arithmetic in hardware
+    lm_log log;        // lm_device_log's; plans and what else works on the device tell it too
 };
 
 // A device is opened by devices/devices.h; whoever opened it is its first holder.
@@ -135,6 +137,10 @@ struct lm_device {
 lm_device *lm_device_hold(lm_device *d);
 // One holder less, on any thread; the last closes the device. *d becomes NULL.
 void lm_device_close(lm_device **d);
+
+// Who is told what is done on d, up to a level; fn NULL: nobody. Not while the device works. The first line, told at
+// once, says what the device is.
+void lm_device_log(lm_device *d, lm_log_level most, lm_log_fn fn, void *user);
 
 // A kernel prepared and its memory reserved: for those who run single kernels. Given back by the backend's release.
 lm_status lm_kernel_create(lm_error *e, lm_device *d, const lm_op *op, const lm_io *io, lm_kernel **out);

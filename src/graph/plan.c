@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 
+#include <assert.h>
 #include <string.h>
 
 // A node is live when an output of it is read by a live node, kept, or a parameter's gradient.
@@ -70,6 +71,7 @@ static void group_nodes(lm_plan *p) {
 }
 
 static void *address(const lm_plan *p, int value) {
+    assert(value >= 0 && p->storage_of[p->g->values[value].base] >= 0);
     const plan_storage *s = &p->storages[p->storage_of[p->g->values[value].base]];
     if (s->home == PLAN_PARAMS) return p->params ? (unsigned char *)p->params + s->offset : NULL;
     if (s->home == PLAN_GRADS) return p->grads ? (unsigned char *)p->grads + s->offset : NULL;
@@ -145,6 +147,28 @@ static lm_status check_memory(lm_error *e, const lm_plan *p) {
                    (double)need / 1e6, (double)have / 1e6);
 }
 
+static const char *node_name(const lm_plan *p, int i) {
+    const graph_node *n = &p->g->nodes[p->nodes[i].index];
+    return *n->name ? n->name : lm_op_name(n->op.kind);
+}
+
+static void tell(const lm_plan *p, double seconds) {
+    const lm_log *log = &p->d->log;
+    if (!lm_log_wants(log, LM_LOG_STEPS)) return;
+    lm_log_line(log, LM_LOG_STEPS,
+                "plan: %d nodes, %.1f MB of activations, %.1f MB of workspace, %.1f MB of packed weights, %.2f GFLOP; "
+                "made in %.3f s",
+                p->node_count, (double)p->block_bytes / 1e6, (double)p->workspace_bytes / 1e6,
+                (double)p->held_bytes / 1e6, lm_plan_flops(p) / 1e9, seconds);
+    for (int i = 0; i < p->node_count && lm_log_wants(log, LM_LOG_DETAILS); i++) {
+        const lm_kernel *k = p->nodes[i].kernel;
+        char shape[80];
+        lm_desc_print(&p->nodes[i].io.out[0].desc, shape, sizeof shape);
+        lm_log_line(log, LM_LOG_DETAILS, "plan: node %d %.80s -> %s: %s, %.1f kB of workspace, %.1f kB held", i,
+                    node_name(p, i), shape, k->name, (double)k->workspace / 1e3, (double)k->held / 1e3);
+    }
+}
+
 static lm_status take_memory(lm_error *e, lm_plan *p) {
     const lm_backend *b = p->d->backend;
     LM_TRY(b->alloc(e, p->d, p->block_bytes + PLAN_ALIGN, (void **)&p->block));
@@ -154,6 +178,7 @@ static lm_status take_memory(lm_error *e, lm_plan *p) {
 }
 
 lm_status lm_plan_create(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) {
+    const double start = lm_seconds();
     lm_status status = prepare_plan(e, g, d, out);
     if (status == LM_OK) status = check_memory(e, *out);
     if (status == LM_OK) status = take_memory(e, *out);
@@ -162,6 +187,7 @@ lm_status lm_plan_create(lm_error *e, lm_graph *g, lm_device *d, lm_plan **out) 
         return status;
     }
     set_addresses(*out);
+    tell(*out, lm_seconds() - start);
     return LM_OK;
 }
 
@@ -219,16 +245,15 @@ lm_status lm_plan_read(lm_error *e, lm_plan *p, lm_tensor t, void *to, size_t by
     return p->d->backend->download(e, p->d, to, from, bytes);
 }
 
-static const char *node_name(const lm_plan *p, int i) {
-    const graph_node *n = &p->g->nodes[p->nodes[i].index];
-    return *n->name ? n->name : lm_op_name(n->op.kind);
-}
-
 // The device says what failed, the plan where.
 lm_status lm_plan_run_nodes(lm_error *e, lm_plan *p, int first, int count) {
+    assert(first >= 0 && count > 0 && first + count <= p->node_count);
+    assert(p->nodes[first].step == p->nodes[first + count - 1].step);
     lm_error why = {0};
     lm_status s = p->d->backend->run(&why, p->d, p->calls + first, count, p->workspace, p->weights_version);
     if (s == LM_OK) return LM_OK;
+    lm_log_line(&p->d->log, LM_LOG_STEPS, "run: node %d of %d failed with status %d: %s", first, p->node_count, (int)s,
+                why.text);
     if (count > 1)
         return lm_fail(e, s, "one of the nodes %.80s to %.80s failed: %s", node_name(p, first),
                        node_name(p, first + count - 1), why.text);
@@ -240,8 +265,10 @@ lm_status lm_plan_run(lm_error *e, lm_plan *p) {
     if ((!p->params && p->g->param_count) || (!p->grads && p->g->grad_elements))
         return lm_fail(e, LM_FAILED, "the plan's parameters are not bound");
     for (int i = 0, n; i < p->node_count; i += n) {
-        if (p->go_on && !p->go_on(p->watcher))
+        if (p->go_on && !p->go_on(p->watcher)) {
+            lm_log_line(&p->d->log, LM_LOG_STEPS, "run: stopped before node %d of %d", i, p->node_count);
             return lm_fail(e, LM_CANCELLED, "stopped before the node %.80s", node_name(p, i));
+        }
         for (n = 1; !p->profile && i + n < p->node_count && p->nodes[i + n].step == p->nodes[i].step; n++) {
         }
         double start = p->profile ? lm_seconds() : 0;

@@ -3,6 +3,7 @@
 #include "base/threads.h"
 #include "device/cpu/units.h"
 
+#include <assert.h>
 #include <dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -124,6 +125,9 @@ static lm_status cpu_prepare(lm_error *e, lm_device *d, const lm_op *op, const l
         lm_desc_print(&io->in[0].desc, shape, sizeof shape);
         return lm_fail(e, LM_FAILED, "the cpu device has no kernel for %s of %s", lm_op_name(op->kind), shape);
     }
+    assert(k->phases >= 1 && k->phases <= 3);
+    // what runs in a chain is cut like all others over its frames
+    assert(!k->base.frames || k->phase[0].pieces == cpu_frame_pieces(k->base.frames));
     k->base.workspace = (size_t)s->threads * lm_align_size(k->thread_scratch) + lm_align_size(k->shared_scratch);
     *out = &k->base;
     return LM_OK;
@@ -170,9 +174,11 @@ static int chain_length(const lm_call *calls, int count) {
     return n;
 }
 
-static lm_status pack_weights(lm_error *e, const lm_call *call, uint64_t version) {
+static lm_status pack_weights(lm_error *e, const lm_log *log, const lm_call *call, uint64_t version) {
     cpu_kernel *k = (cpu_kernel *)call->kernel;
     if (!k->pack || (k->packed_version && k->packed_version == version)) return LM_OK;
+    lm_log_line(log, LM_LOG_DETAILS, "run: %.1f kB of weights are packed for %s", (double)k->base.held / 1e3,
+                k->base.name);
     LM_TRY(k->pack(e, k, call->io));
     k->packed_version = version;
     return LM_OK;
@@ -181,11 +187,12 @@ static lm_status pack_weights(lm_error *e, const lm_call *call, uint64_t version
 static lm_status cpu_run(lm_error *e, lm_device *d, const lm_call *calls, int count, void *workspace,
                          uint64_t weights_version) {
     cpu_state *s = d->state;
+    assert(count > 0);
     for (int i = 0; i < count;) {
         chain c = {.calls = calls + i, .count = chain_length(calls + i, count - i), .workspace = workspace};
         const cpu_kernel *first = (const cpu_kernel *)calls[i].kernel;
         for (int n = 0; n < c.count; n++) {
-            LM_TRY(pack_weights(e, &c.calls[n], weights_version));
+            LM_TRY(pack_weights(e, &d->log, &c.calls[n], weights_version));
             size_t stride = lm_align_size(((const cpu_kernel *)c.calls[n].kernel)->thread_scratch);
             if (stride > c.stride) c.stride = stride;
         }
