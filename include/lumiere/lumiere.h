@@ -134,12 +134,6 @@ LUMIERE_API const lumiere_setting *lumiere_setting_at(const char *task, int inde
 // By key, alias, or option ("--cfg-scale"); NULL: the task takes none of that name.
 LUMIERE_API const lumiere_setting *lumiere_setting_find(const char *task, const char *name);
 
-// Called after every step, on the caller's thread. seconds_left is an estimate (negative while unknown). preview is the
-// clip as predicted so far, valid during the call, only made when preview_every is set and due, otherwise NULL. Return
-// false to stop: the call then ends with LUMIERE_CANCELLED. May itself call what doesn't use a model or train, such as
-// lumiere_clip_write, with the same context, and frees nothing that the running call was given.
-typedef bool (*lumiere_progress)(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview);
-
 // Requests: what is asked of a task, its settings and inputs. A request belongs to no context and no model: it may be
 // resolved, estimated, described and run with one model and then with another, each time on that model's device and in
 // its precision. Its calls must not run at the same time, and a call that is given a model counts as one with the

@@ -109,10 +109,11 @@ static lm_status set_member(lm_error *e, lm_settings *s, const char *name, const
     if (!strcmp(name, "styles")) return set_styles(e, s, value, recipe);
     if (recipe && !known(name)) return LM_OK; // what else a recipe tells
     LM_TRY(lm_setting_expect(e, s->task, name, &row));
-    if (row->face.list) return set_list(e, s, row, name, value);
-    if (!json_is_null(value) || recipe) return set_one(e, s, row, name, value);
-    lm_settings_unset(s, row->id);
-    return LM_OK;
+    if (json_is_null(value) && !recipe) {
+        lm_settings_unset(s, row->id);
+        return LM_OK;
+    }
+    return row->face.list ? set_list(e, s, row, name, value) : set_one(e, s, row, name, value);
 }
 
 lm_status lm_settings_set_json(lm_error *e, lm_settings *s, const json_t *object, bool recipe) {

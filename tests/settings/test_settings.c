@@ -295,6 +295,7 @@ static void json_is_checked(void **state) {
     set_json("{\"steps\":\"5\"}", false, "\"steps\" must be a whole number from 1 to 1000");
     set_json("{\"steps\":5.0}", false, "\"steps\" must be a whole number");
     set_json("{\"steps\":null}", false, NULL);
+    set_json("{\"style\":[\"a\"],\"style\":null}", false, NULL);
     set_json("{\"steps\":null}", true, "\"steps\" must be a whole number");
     set_json("{\"model_hash\":\"0\",\"foo\":{}}", true, NULL);
     set_json("{\"model_hash\":\"0\"}", false, "generate has no setting \"model_hash\"");
