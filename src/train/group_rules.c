@@ -1,11 +1,10 @@
 // Which optimiser trains which group of the network's parameters: the run file's keys optimizer and groups.
 #include "train/run_config.h"
 
+#include "base/plain_text.h"
 #include "net/families/unet.h"
 
-#include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static lm_status unknown_group(lm_error *e, const char *name, const char *entry) {
@@ -51,7 +50,7 @@ static lm_status read_entry(lm_error *e, const char *name, const lm_run_config *
     const char *number = word + length + strspn(word + length, spaces);
     if (!*number) return LM_OK;
     char *end;
-    const double rate = strtod(number, &end);
+    const double rate = lm_text_number(number, &end);
     if (end == number || *end || !(rate >= 0 && rate <= 10))
         return lm_fail(e, LM_USAGE, "%s: groups: \"%.60s\": a rate is a number from 0 to 10", name, entry);
     rules[group].rate = rate;

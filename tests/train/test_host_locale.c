@@ -76,11 +76,40 @@ static void run_files_are_read(void **state) {
     lm_error e = {0};
     lm_run_config c;
     use_comma();
-    lm_status s = tiny_run_config(&e, &run, (const char *[]){"cooldown=0.3", "learning_rate=2.5e-4", NULL}, &c);
+    lm_status s = tiny_run_config(
+        &e, &run, (const char *[]){"cooldown=0.3", "learning_rate=2.5e-4", "groups=[attention adamw 0.125]", NULL}, &c);
+    lm_group_rule rules[LM_UNET_GROUPS];
+    if (s == LM_OK) s = lm_run_config_rules(&e, "run.yaml", &c, rules);
     use_point();
     if (s != LM_OK) fail_msg("%s", e.text);
     assert_true(c.cooldown == 0.3 && c.learning_rate == 2.5e-4);
+    int changed = 0;
+    for (int i = 0; i < LM_UNET_GROUPS; i++) changed += rules[i].rate == 0.125;
+    assert_int_equal(changed, 1);
     lm_run_config_free(&c);
+}
+
+static void requests_are_set_and_read(void **state) {
+    (void)state;
+    lumiere_request *r, *again;
+    char *json, found[2][40];
+    use_comma();
+    assert_int_equal(lumiere_request_create("edit", &r), LUMIERE_OK);
+    assert_int_equal(lumiere_request_create("edit", &again), LUMIERE_OK);
+    assert_int_equal(lumiere_request_set(r, "strength", "0.25"), LUMIERE_OK);
+    assert_int_equal(lumiere_request_set(r, "strength", "0,5"), LUMIERE_USAGE);
+    assert_int_equal(lumiere_request_set_json(r, "{\"fps\":12.5,\"style\":\"ink\",\"style_alpha\":0.125}"), LUMIERE_OK);
+    assert_int_equal(lumiere_request_json(r, &json), LUMIERE_OK);
+    assert_int_equal(lumiere_request_set_json(again, json), LUMIERE_OK);
+    snprintf(found[0], sizeof found[0], "%s", lumiere_request_get(again, "strength"));
+    snprintf(found[1], sizeof found[1], "%s", lumiere_request_get(again, "style_alpha"));
+    use_point();
+    assert_string_equal(found[0], "0.25");
+    assert_string_equal(found[1], "[0.125]");
+    assert_non_null(strstr(json, "\"fps\":12.5"));
+    lumiere_string_free(&json);
+    lumiere_request_free(&r);
+    lumiere_request_free(&again);
 }
 
 // Half of a training in one locale, half in the other, both ways round: the same as in one.
@@ -180,6 +209,7 @@ static void clips_have_the_same_hash_and_bytes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_written_and_read_with_a_point),
+        cmocka_unit_test(requests_are_set_and_read),
         cmocka_unit_test(run_files_are_read),
         cmocka_unit_test(trainings_go_on),
         cmocka_unit_test(metrics_stay_a_table),
