@@ -6,6 +6,7 @@
 #include "net/families/slots.h"
 #include "net/text_encoder.h"
 #include "net/families/unet.h"
+#include "devices/devices.h"
 #include "net/network.h"
 #include "store/style_file.h"
 
