@@ -17,7 +17,7 @@ int lumiere_version_number(void) {
     return LUMIERE_VERSION_NUMBER;
 }
 
-lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e) {
+lumiere_status lm_api_done(lumiere_context *c, lm_status status, const lm_error *e) {
     if (status == LM_OK)
         lm_error_clear(&c->error);
     else
@@ -25,12 +25,12 @@ lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e)
     return (lumiere_status)status;
 }
 
-lm_status api_device(lm_error *e, const lumiere_context *c) {
+lm_status lm_api_device(lm_error *e, const lumiere_context *c) {
     return c->device ? LM_OK : lm_fail(e, LM_USAGE, "this context could not be created and has no device");
 }
 
-lm_status context_speed(lm_error *e, lumiere_context *c, double *out) {
-    LM_TRY(api_device(e, c)); // a model may come from another context than one without a device
+lm_status lm_context_speed(lm_error *e, lumiere_context *c, double *out) {
+    LM_TRY(lm_api_device(e, c)); // a model may come from another context than one without a device
     if (c->flops_per_second == 0) LM_TRY(lm_measure_speed(e, c->device, c->compute, &c->flops_per_second));
     *out = c->flops_per_second;
     return LM_OK;
@@ -64,7 +64,7 @@ lumiere_status lumiere_context_create(const lumiere_context_options *options, lu
     if (status == LM_OK) status = lm_device_open(&e, o->device ? o->device : "cpu", c->threads, &c->device);
     if (status == LM_OK) status = choose_precision(&e, c, o->precision);
     if (status != LM_OK) lm_device_close(&c->device);
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }
 
 void lumiere_context_free(lumiere_context **c) {

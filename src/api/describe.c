@@ -176,5 +176,5 @@ lumiere_status lumiere_describe(lumiere_context *c, const char *path, char **jso
     free(text);
     json_decref(out);
     if (status == LM_OK && !*json) status = lm_fail_memory(&e, 4096, "a description");
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }

@@ -51,7 +51,7 @@ static lm_status open_style(lm_error *e, const lumiere_model *m, const lm_style_
     return applied->style ? LM_OK : lm_fail_memory(e, 100, "a style");
 }
 
-void styles_clear(lumiere_model *m) {
+void lm_styles_clear(lumiere_model *m) {
     for (int i = 0; i < m->style_count; i++) lm_free(m->styles[i].style);
     memset(m->styles, 0, sizeof m->styles);
     m->style_count = 0;
@@ -85,7 +85,7 @@ static void name_weights(const styling *s, char *key, size_t size) {
 
 static lm_status check_files(lm_error *e, const lumiere_model *m) {
     char now[17];
-    LM_TRY(model_hash(e, m));
+    LM_TRY(lm_model_hash(e, m));
     LM_TRY(lm_model_folder_hash(e, m->folder, now));
     if (!strcmp(now, m->hash)) return LM_OK;
     return lm_fail(e, LM_MODEL, "the files of the model %s have changed since it was opened; open it again",
@@ -112,21 +112,21 @@ static lm_status apply_styles(lm_error *e, lumiere_model *m, const lm_style_aske
     return LM_OK;
 }
 
-lm_status model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count) {
+lm_status lm_model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count) {
     applied_style applied[LM_MOST_STYLES] = {0};
     lm_status status = apply_styles(e, m, styles, count, applied);
     if (status != LM_OK) {
         for (int i = 0; i < LM_MOST_STYLES; i++) lm_free(applied[i].style);
         return status;
     }
-    styles_clear(m);
+    lm_styles_clear(m);
     memcpy(m->styles, applied, sizeof applied);
     m->style_count = count;
     m->styles_of = 0;
     return LM_OK;
 }
 
-lm_status styles_describe(lm_error *e, const lumiere_model *m, json_t *recipe) {
+lm_status lm_styles_describe(lm_error *e, const lumiere_model *m, json_t *recipe) {
     if (!m->style_count) return LM_OK;
     json_t *list = json_array();
     int failed = !list;

@@ -16,7 +16,7 @@ void lumiere_clip_free(lumiere_clip **clip) {
     lm_free(c);
 }
 
-lumiere_clip *clip_hold(const lumiere_clip *clip) {
+lumiere_clip *lm_clip_hold(const lumiere_clip *clip) {
     lumiere_clip *c = (lumiere_clip *)clip; // what is held may be freed, and is read otherwise
     atomic_fetch_add(&c->borrowed, 1);
     return c;
@@ -50,7 +50,7 @@ static void drop_alpha(lm_clip *c, const uint8_t background[3]) {
     c->channels = 3;
 }
 
-lm_status clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out) {
+lm_status lm_clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out) {
     lm_status status = LM_OK;
     *out = lm_alloc_zero(1, sizeof **out);
     if (!*out) status = lm_fail_memory(e, sizeof **out, "a clip");
@@ -66,7 +66,7 @@ lm_status clip_read(lm_error *e, const char *path, const uint8_t background[3], 
 lumiere_status lumiere_clip_read_over(lumiere_context *c, const char *path, const uint8_t background[3], double seconds,
                                       lumiere_clip **out) {
     lm_error e = {0};
-    return api_done(c, clip_read(&e, path, background, seconds, out), &e);
+    return lm_api_done(c, lm_clip_read(&e, path, background, seconds, out), &e);
 }
 
 lumiere_status lumiere_clip_read(lumiere_context *c, const char *path, lumiere_clip **out) {
@@ -89,7 +89,7 @@ lumiere_status lumiere_clip_create(lumiere_context *c, int frames, int width, in
         memcpy((*out)->clip.data, pixels, (size_t)frames * (size_t)width * (size_t)height * 3);
     } else
         lumiere_clip_free(out);
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }
 
 void lumiere_clip_hash(const lumiere_clip *clip, char out[17]) {
@@ -107,7 +107,7 @@ void lumiere_clip_hash(const lumiere_clip *clip, char out[17]) {
 
 lumiere_status lumiere_clip_write(lumiere_context *c, const lumiere_clip *clip, const char *path, const char *recipe) {
     lm_error e = {0};
-    return api_done(c, lm_media_write(&e, path, &clip->clip, recipe), &e);
+    return lm_api_done(c, lm_media_write(&e, path, &clip->clip, recipe), &e);
 }
 
 lumiere_status lumiere_output_check_for(lumiere_context *c, const char *path, const lumiere_output_shape *shape) {
@@ -115,7 +115,7 @@ lumiere_status lumiere_output_check_for(lumiere_context *c, const char *path, co
     const lumiere_output_shape s = shape ? *shape : (lumiere_output_shape){0};
     const lm_clip clip = {
         .frames = s.frames, .width = s.width, .height = s.height, .channels = s.alpha ? 4 : 3, .fps = s.fps};
-    return api_done(c, lm_media_check_output(&e, path, &clip, s.recipe, s.again), &e);
+    return lm_api_done(c, lm_media_check_output(&e, path, &clip, s.recipe, s.again), &e);
 }
 
 lumiere_status lumiere_output_check(lumiere_context *c, const char *path) {
@@ -125,5 +125,5 @@ lumiere_status lumiere_output_check(lumiere_context *c, const char *path) {
 lumiere_status lumiere_recipe_read(lumiere_context *c, const char *path, char **json) {
     lm_error e = {0};
     *json = NULL;
-    return api_done(c, lm_media_read_recipe(&e, path, json), &e);
+    return lm_api_done(c, lm_media_read_recipe(&e, path, json), &e);
 }

@@ -96,5 +96,5 @@ static lm_status check_files(lm_error *e, const lumiere_file *files, int count) 
 
 lumiere_status lumiere_files_check(lumiere_context *c, const lumiere_file *files, int count) {
     lm_error e = {0};
-    return api_done(c, check_files(&e, files, count), &e);
+    return lm_api_done(c, check_files(&e, files, count), &e);
 }

@@ -167,7 +167,7 @@ lumiere_status lumiere_measure(lumiere_context *c, const lumiere_clip *clip, con
     }
     if (status == LM_OK) status = measure_flow(&e, frames, c->threads, !o->no_flow, out);
     if (status != LM_OK) lumiere_measures_free(out);
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }
 
 void lumiere_measures_free(lumiere_measures *m) {
@@ -184,7 +184,7 @@ lumiere_status lumiere_clip_slice(lumiere_context *c, const lumiere_clip *clip, 
     lm_slice_axis way = axis == LUMIERE_SLICE_XT ? LM_SLICE_ROW : LM_SLICE_COLUMN;
     if (status == LM_OK) status = lm_clip_slice(&e, &clip->clip, way, at, &(*out)->clip);
     if (status != LM_OK) lumiere_clip_free(out);
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }
 
 static lumiere_comparison compare(const lm_clip *a, const lm_clip *b) {
@@ -218,5 +218,5 @@ lumiere_status lumiere_compare(lumiere_context *c, const lumiere_clip *a, const 
                                : lm_fail_memory(&e, sizeof **side_by_side, "a clip");
         if (status != LM_OK) lumiere_clip_free(side_by_side);
     }
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }

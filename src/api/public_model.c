@@ -48,7 +48,7 @@ static lm_status required_part(lm_error *e, const lm_model_folder *f, const char
 }
 
 static lm_status open_model(lm_error *e, lumiere_context *c, const char *folder, lumiere_model *m) {
-    LM_TRY(api_device(e, c));
+    LM_TRY(lm_api_device(e, c));
     m->device = lm_device_hold(c->device);
     m->compute = c->compute;
     m->own = *c;
@@ -68,14 +68,14 @@ static lm_status hash_files(lm_error *e, void *user) {
     return lm_model_folder_hash(e, m->folder, m->hash);
 }
 
-lm_status model_hash(lm_error *e, const lumiere_model *model) {
+lm_status lm_model_hash(lm_error *e, const lumiere_model *model) {
     lumiere_model *m = (lumiere_model *)model; // only what is known of it changes
     if (m->hashing) return lm_later_end(e, &m->hashing);
     return *m->hash ? LM_OK : hash_files(e, m);
 }
 
 // The files are hashed meanwhile, by a thread of its own.
-lm_status model_load(lm_error *e, lumiere_model *m) {
+lm_status lm_model_load(lm_error *e, lumiere_model *m) {
     if (m->weights) return LM_OK;
     if (!*m->hash && !m->hashing) m->hashing = lm_later_begin(hash_files, m);
     LM_TRY(lm_text_encoder_load(e, m->text));
@@ -86,9 +86,9 @@ static lumiere_status open_any(lumiere_context *c, const char *folder, bool load
     lm_error e = {0};
     lumiere_model *m = *out = lm_alloc_zero(1, sizeof *m);
     lm_status status = m ? open_model(&e, c, folder, m) : lm_fail_memory(&e, sizeof *m, "a model");
-    if (status == LM_OK && loaded) status = model_load(&e, m);
+    if (status == LM_OK && loaded) status = lm_model_load(&e, m);
     if (status != LM_OK) lumiere_model_free(out);
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }
 
 lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out) {
@@ -103,10 +103,10 @@ void lumiere_model_free(lumiere_model **model) {
     lumiere_model *m = *model;
     if (!m) return;
     lm_later_end(NULL, &m->hashing);
-    styles_clear(m);
+    lm_styles_clear(m);
     if (m->base) lm_weights_let_go(m->base, &m->weights);
     lm_network_free(&m->base);
-    upscaler_free(&m->ssr);
+    lm_upscaler_free(&m->ssr);
     lm_text_encoder_free(&m->text);
     lm_model_folder_free(&m->folder);
     lm_device_close(&m->device);
@@ -123,5 +123,5 @@ bool lumiere_model_upscales(const lumiere_model *m) {
 }
 
 const char *lumiere_model_hash(const lumiere_model *m) {
-    return model_hash(NULL, m) == LM_OK ? m->hash : "";
+    return lm_model_hash(NULL, m) == LM_OK ? m->hash : "";
 }

@@ -21,9 +21,9 @@ struct lumiere_request {
 };
 
 // Ends a public call: the request holds e's message from now on, or none.
-lumiere_status request_done(lumiere_request *r, lm_status status, const lm_error *e);
+lumiere_status lm_request_done(lumiere_request *r, lm_status status, const lm_error *e);
 // What was resolved no longer holds.
-void request_changed(lumiere_request *r);
+void lm_request_changed(lumiere_request *r);
 
 // A run's options, read from the request while both live.
 typedef struct request_options {
@@ -34,6 +34,6 @@ typedef struct request_options {
     int style_count;
 } request_options;
 // Checks what can be checked without a model, chooses the seed, fills *out.
-lm_status request_fill(lm_error *e, lumiere_request *r, request_options *out);
+lm_status lm_request_fill(lm_error *e, lumiere_request *r, request_options *out);
 // The same with a model, and fills r->resolved.
-lm_status request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_model *m, request_options *out);
+lm_status lm_request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_model *m, request_options *out);

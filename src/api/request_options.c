@@ -169,7 +169,7 @@ static void fill_task(lumiere_request *r, request_options *out) {
     fill_generate(r, &o->generate);
 }
 
-lm_status request_fill(lm_error *e, lumiere_request *r, request_options *out) {
+lm_status lm_request_fill(lm_error *e, lumiere_request *r, request_options *out) {
     *out = (request_options){0};
     if (r->asked.task == LM_TASK_UPSCALE) {
         fill_upscale(r, &out->upscale);

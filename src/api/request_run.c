@@ -41,8 +41,8 @@ static lm_status resolve_upscale(lm_error *e, const lumiere_request *r, const lu
     upscale_request u;
     if (!r->input) return lm_fail(e, LM_USAGE, "upscale needs a picture or clip, and none is given");
     const lm_clip *in = &r->input->clip;
-    LM_TRY(upscale_resolve(e, m, &o->upscale, in->frames, in->width, in->height, &u));
-    put_upscale(out, &u, upscale_rate(&u, in));
+    LM_TRY(lm_upscale_resolve(e, m, &o->upscale, in->frames, in->width, in->height, &u));
+    put_upscale(out, &u, lm_upscale_rate(&u, in));
     return LM_OK;
 }
 
@@ -58,14 +58,14 @@ static lm_status put_styles(lm_error *e, lm_settings *s, const request_options *
 
 static lm_status resolve_task(lm_error *e, const lumiere_model *m, const request_options *o, lm_settings *out) {
     task t;
-    LM_TRY(task_resolve(e, m, &o->task, &t));
+    LM_TRY(lm_task_resolve(e, m, &o->task, &t));
     put_task(out, &t);
     return put_styles(e, out, o);
 }
 
-lm_status request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_model *m, request_options *out) {
+lm_status lm_request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_model *m, request_options *out) {
     lm_settings filled = {0};
-    LM_TRY(request_fill(e, r, out));
+    LM_TRY(lm_request_fill(e, r, out));
     lm_status status = lm_settings_copy(e, &r->asked, &filled);
     if (status == LM_OK)
         status = r->asked.task == LM_TASK_UPSCALE ? resolve_upscale(e, r, m, out, &filled)
@@ -82,19 +82,19 @@ lm_status request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_mo
 lumiere_status lumiere_request_resolve(lumiere_request *r, const lumiere_model *m) {
     lm_error e = {0};
     request_options o;
-    return request_done(r, m ? request_resolve_with(&e, r, m, &o) : request_fill(&e, r, &o), &e);
+    return lm_request_done(r, m ? lm_request_resolve_with(&e, r, m, &o) : lm_request_fill(&e, r, &o), &e);
 }
 
 // The model's weights in the request's styles.
 static lm_status apply_styles(lm_error *e, const lumiere_request *r, lumiere_model *m, const request_options *o) {
     if (m->styles_of == r->number || (!o->style_count && !m->style_count)) return LM_OK;
-    LM_TRY(model_set_styles(e, m, o->styles, o->style_count));
+    LM_TRY(lm_model_set_styles(e, m, o->styles, o->style_count));
     m->styles_of = r->number;
     return LM_OK;
 }
 
 static lm_status prepare(lm_error *e, lumiere_request *r, lumiere_model *m, request_options *o) {
-    LM_TRY(request_resolve_with(e, r, m, o));
+    LM_TRY(lm_request_resolve_with(e, r, m, o));
     return r->asked.task == LM_TASK_UPSCALE ? LM_OK : apply_styles(e, r, m, o);
 }
 
@@ -105,11 +105,11 @@ lumiere_status lumiere_request_estimate(lumiere_request *r, lumiere_model *m, lu
     lm_status status = prepare(&e, r, m, &o);
     if (status == LM_OK && r->asked.task == LM_TASK_UPSCALE) {
         const lm_clip *in = &r->input->clip;
-        status = upscale_estimate(&e, &m->own, m, in->frames, in->width, in->height, &o.upscale, out);
+        status = lm_upscale_estimate(&e, &m->own, m, in->frames, in->width, in->height, &o.upscale, out);
     } else if (status == LM_OK) {
-        status = task_estimate(&e, &m->own, m, &o.task, out);
+        status = lm_task_estimate(&e, &m->own, m, &o.task, out);
     }
-    return request_done(r, status, &e);
+    return lm_request_done(r, status, &e);
 }
 
 lumiere_status lumiere_request_run(lumiere_request *r, lumiere_model *m, lumiere_clip **out) {
@@ -118,9 +118,9 @@ lumiere_status lumiere_request_run(lumiere_request *r, lumiere_model *m, lumiere
     *out = NULL;
     lm_status status = prepare(&e, r, m, &o);
     if (status == LM_OK)
-        status = r->asked.task == LM_TASK_UPSCALE ? upscale_clip(&e, &m->own, m, r->input, &o.upscale, out)
-                                                  : task_run(&e, &m->own, m, &o.task, out);
-    return request_done(r, status, &e);
+        status = r->asked.task == LM_TASK_UPSCALE ? lm_upscale_clip(&e, &m->own, m, r->input, &o.upscale, out)
+                                                  : lm_task_run(&e, &m->own, m, &o.task, out);
+    return lm_request_done(r, status, &e);
 }
 
 lumiere_status lumiere_request_describe(lumiere_request *r, lumiere_model *m, const char *extra, char **json) {
@@ -129,7 +129,7 @@ lumiere_status lumiere_request_describe(lumiere_request *r, lumiere_model *m, co
     *json = NULL;
     lm_status status = prepare(&e, r, m, &o);
     if (status == LM_OK)
-        status = r->asked.task == LM_TASK_UPSCALE ? upscale_recipe(&e, m, r->input, &o.upscale, extra, json)
-                                                  : task_recipe(&e, m, &o.task, extra, json);
-    return request_done(r, status, &e);
+        status = r->asked.task == LM_TASK_UPSCALE ? lm_upscale_recipe(&e, m, r->input, &o.upscale, extra, json)
+                                                  : lm_task_recipe(&e, m, &o.task, extra, json);
+    return lm_request_done(r, status, &e);
 }

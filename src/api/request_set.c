@@ -9,7 +9,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-lumiere_status request_done(lumiere_request *r, lm_status status, const lm_error *e) {
+lumiere_status lm_request_done(lumiere_request *r, lm_status status, const lm_error *e) {
     if (status == LM_OK)
         lm_error_clear(&r->error);
     else
@@ -27,7 +27,7 @@ static uint64_t request_number(void) {
     return number | 1;
 }
 
-void request_changed(lumiere_request *r) {
+void lm_request_changed(lumiere_request *r) {
     if (r->is_resolved) lm_settings_free(&r->resolved);
     r->is_resolved = false;
 }
@@ -52,7 +52,7 @@ static lm_status create(lm_error *e, const char *name, lumiere_request *r) {
 lumiere_status lumiere_request_create(const char *name, lumiere_request **out) {
     lm_error e = {0};
     lumiere_request *r = *out = lm_alloc_zero(1, sizeof *r);
-    return r ? request_done(r, create(&e, name, r), &e) : LUMIERE_MEMORY;
+    return r ? lm_request_done(r, create(&e, name, r), &e) : LUMIERE_MEMORY;
 }
 
 // A recipe names its task, but for text to video.
@@ -71,13 +71,13 @@ static lm_status create_from(lm_error *e, const char *recipe, lumiere_request *r
 lumiere_status lumiere_request_create_from(const char *recipe, lumiere_request **out) {
     lm_error e = {0};
     lumiere_request *r = *out = lm_alloc_zero(1, sizeof *r);
-    return r ? request_done(r, create_from(&e, recipe, r), &e) : LUMIERE_MEMORY;
+    return r ? lm_request_done(r, create_from(&e, recipe, r), &e) : LUMIERE_MEMORY;
 }
 
 void lumiere_request_free(lumiere_request **handle) {
     lumiere_request *r = *handle;
     if (!r) return;
-    request_changed(r);
+    lm_request_changed(r);
     lm_settings_free(&r->asked);
     lumiere_clip_free(&r->input);
     lumiere_clip_free(&r->mask);
@@ -96,9 +96,9 @@ const char *lumiere_request_error(const lumiere_request *r) {
 
 lumiere_status lumiere_request_set(lumiere_request *r, const char *name, const char *text) {
     lm_error e = {0};
-    request_changed(r);
+    lm_request_changed(r);
     styles_changed(r, name);
-    return request_done(r, lm_settings_set(&e, &r->asked, name, text), &e);
+    return lm_request_done(r, lm_settings_set(&e, &r->asked, name, text), &e);
 }
 
 // Where a setting's clip is kept; NULL: it has none.
@@ -113,27 +113,27 @@ static lm_status find(lm_error *e, const lumiere_request *r, const char *name, c
 lumiere_status lumiere_request_unset(lumiere_request *r, const char *name) {
     lm_error e = {0};
     const lm_setting *row;
-    request_changed(r);
+    lm_request_changed(r);
     styles_changed(r, name);
     lm_status status = find(&e, r, name, &row);
-    if (status != LM_OK) return request_done(r, status, &e);
+    if (status != LM_OK) return lm_request_done(r, status, &e);
     lm_settings_unset(&r->asked, row->id);
     if (row->id == LM_KEY_seed) r->chance = -1;
     if (place_of(r, row->id)) lumiere_clip_free(place_of(r, row->id));
-    return request_done(r, LM_OK, &e);
+    return lm_request_done(r, LM_OK, &e);
 }
 
 lumiere_status lumiere_request_set_json(lumiere_request *r, const char *json) {
     lm_error e = {0};
     json_error_t where = {.text = "there is none"};
-    request_changed(r);
+    lm_request_changed(r);
     styles_changed(r, NULL);
     json_t *object = json ? json_loads(json, JSON_REJECT_DUPLICATES, &where) : NULL;
     lm_status status = object ? lm_settings_set_json(&e, &r->asked, object, false)
                               : lm_fail(&e, LM_USAGE, "the settings are no JSON: line %d, column %d: %s", where.line,
                                         where.column, where.text);
     json_decref(object);
-    return request_done(r, status, &e);
+    return lm_request_done(r, status, &e);
 }
 
 static lm_status set_clip(lm_error *e, lumiere_request *r, const char *name, const lumiere_clip *clip) {
@@ -141,7 +141,7 @@ static lm_status set_clip(lm_error *e, lumiere_request *r, const char *name, con
     LM_TRY(find(e, r, name, &row));
     lumiere_clip **place = place_of(r, row->id);
     if (!place) return lm_fail(e, LM_USAGE, "\"%.40s\" is no clip; it is set by a text", name);
-    lumiere_clip *held = clip ? clip_hold(clip) : NULL; // before the old one goes, which may be the same
+    lumiere_clip *held = clip ? lm_clip_hold(clip) : NULL; // before the old one goes, which may be the same
     lumiere_clip_free(place);
     *place = held;
     return LM_OK;
@@ -154,8 +154,8 @@ const lumiere_clip *lumiere_request_clip(const lumiere_request *r, const char *n
 
 lumiere_status lumiere_request_set_clip(lumiere_request *r, const char *name, const lumiere_clip *clip) {
     lm_error e = {0};
-    request_changed(r);
-    return request_done(r, set_clip(&e, r, name, clip), &e);
+    lm_request_changed(r);
+    return lm_request_done(r, set_clip(&e, r, name, clip), &e);
 }
 
 // How much of an input counts: the run's time and a second more, so that a clip which ends about there is read whole
@@ -180,7 +180,7 @@ static lm_status read_clip(lm_error *e, lumiere_request *r, const lumiere_model 
     if (row->id == LM_KEY_input && lm_setting_of(r->asked.task, LM_KEY_background))
         lm_settings_colour(&r->asked, LM_KEY_background, background);
     LM_TRY(lm_settings_set(e, &r->asked, name, path));
-    LM_TRY(clip_read(e, path, background, seconds_of(r, m, row->id), &clip));
+    LM_TRY(lm_clip_read(e, path, background, seconds_of(r, m, row->id), &clip));
     lm_status status = set_clip(e, r, name, clip);
     lumiere_clip_free(&clip);
     return status;
@@ -189,8 +189,8 @@ static lm_status read_clip(lm_error *e, lumiere_request *r, const lumiere_model 
 lumiere_status lumiere_request_read_clip(lumiere_request *r, const lumiere_model *m, const char *name,
                                          const char *path) {
     lm_error e = {0};
-    request_changed(r);
-    return request_done(r, read_clip(&e, r, m, name, path), &e);
+    lm_request_changed(r);
+    return lm_request_done(r, read_clip(&e, r, m, name, path), &e);
 }
 
 void lumiere_request_on_progress(lumiere_request *r, lumiere_progress progress, void *user) {
@@ -236,5 +236,5 @@ lumiere_status lumiere_request_json(lumiere_request *r, char **json) {
     *json = text ? lm_strdup(text) : NULL;
     free(text);
     json_decref(object);
-    return request_done(r, *json ? LM_OK : lm_fail_memory(&e, 4096, "a request as JSON"), &e);
+    return lm_request_done(r, *json ? LM_OK : lm_fail_memory(&e, 4096, "a request as JSON"), &e);
 }

@@ -4,7 +4,7 @@
 #include "train/trainer.h"
 
 static lm_status train(lm_error *e, lumiere_context *c, const lumiere_train_options *o) {
-    LM_TRY(api_device(e, c));
+    LM_TRY(lm_api_device(e, c));
     if (!o->run) return lm_fail(e, LM_USAGE, "no run file; name a YAML file, see docs/training.md");
     lm_run_config config = {0};
     lm_status status = lm_run_config_read(e, o->run, o->set, o->set_count, &config);
@@ -21,5 +21,5 @@ static lm_status train(lm_error *e, lumiere_context *c, const lumiere_train_opti
 
 lumiere_status lumiere_train(lumiere_context *c, const lumiere_train_options *o) {
     lm_error e = {0};
-    return api_done(c, train(&e, c, o), &e);
+    return lm_api_done(c, train(&e, c, o), &e);
 }

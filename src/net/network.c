@@ -41,7 +41,7 @@ void lm_network_free(lm_network **network) {
     lm_network *n = *network;
     if (!n) return;
     for (int i = 0; i < n->plan_count; i++) free_plan(n->plans[i]);
-    net_weights_free_all(n);
+    lm_net_weights_free_all(n);
     lm_device_close(&n->device);
     lm_free(n->config);
     lm_free(n->folder);

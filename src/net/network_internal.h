@@ -45,4 +45,4 @@ struct lm_network {
     void *user; // of go_on
 };
 
-void net_weights_free_all(lm_network *n);
+void lm_net_weights_free_all(lm_network *n);

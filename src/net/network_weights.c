@@ -77,7 +77,7 @@ static void free_weights(lm_network *n, lm_weights *w) {
     lm_free(w);
 }
 
-void net_weights_free_all(lm_network *n) {
+void lm_net_weights_free_all(lm_network *n) {
     while (n->weight_count) free_weights(n, n->weights[--n->weight_count]);
 }
 

@@ -7,16 +7,16 @@
 #include <math.h>
 #include <stdio.h>
 
-lm_net_use base_use(const lumiere_model *m, const request *r) {
+lm_net_use lm_base_use(const lumiere_model *m, const request *r) {
     return (lm_net_use){.shape = {1, r->run_frames, r->run_height, r->run_width, m->config.text_tokens}};
 }
 
-lm_status base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out) {
-    const lm_net_use use = base_use(m, r);
+lm_status lm_base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out) {
+    const lm_net_use use = lm_base_use(m, r);
     return lm_network_cost(e, m->base, &use, out);
 }
 
-uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height) {
+uint64_t lm_run_buffer_bytes(const lumiere_model *m, int frames, int width, int height) {
     int64_t pixels = (int64_t)frames * width * height;
     uint64_t noisy_and_unguided = 2 * 3 * sizeof(float), bytes_out_and_preview = 2 * 3;
     uint64_t condition = (uint64_t)m->config.cond_channels * sizeof(float); // zeros to be copied from
@@ -60,23 +60,23 @@ static double room(const lumiere_model *m) {
 
 static lm_status need_of(lm_error *e, lumiere_model *m, const request *r, double *out) {
     lm_net_cost cost;
-    LM_TRY(base_cost(e, m, r, &cost));
-    *out = (double)(cost.bytes + run_buffer_bytes(m, r->run_frames, r->run_width, r->run_height));
+    LM_TRY(lm_base_cost(e, m, r, &cost));
+    *out = (double)(cost.bytes + lm_run_buffer_bytes(m, r->run_frames, r->run_width, r->run_height));
     return LM_OK;
 }
 
-lm_status base_check(lm_error *e, lumiere_model *m, const request *r) {
-    const lm_net_use use = base_use(m, r);
+lm_status lm_base_check(lm_error *e, lumiere_model *m, const request *r) {
+    const lm_net_use use = lm_base_use(m, r);
     double need;
     if (lm_network_has(m->base, &use)) return LM_OK;
     LM_TRY(need_of(e, m, r, &need));
     return need > room(m) ? refuse(e, m, r, need, room(m)) : LM_OK;
 }
 
-lm_status base_prepare(lm_error *e, lumiere_model *m, const request *r) {
-    const lm_net_use use = base_use(m, r);
+lm_status lm_base_prepare(lm_error *e, lumiere_model *m, const request *r) {
+    const lm_net_use use = lm_base_use(m, r);
     lm_error why = {0};
-    LM_TRY(base_check(e, m, r));
+    LM_TRY(lm_base_check(e, m, r));
     lm_status status = lm_network_prepare(&why, m->base, &use);
     if (status == LM_OK) return LM_OK;
     double need;

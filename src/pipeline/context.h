@@ -30,8 +30,8 @@ struct lumiere_clip {
     lm_clip clip;        // RGB
     atomic_int borrowed; // holders beside the first: requests
 };
-lm_status clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out);
-lumiere_clip *clip_hold(const lumiere_clip *clip); // the same clip, to be freed once more
+lm_status lm_clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out);
+lumiere_clip *lm_clip_hold(const lumiere_clip *clip); // the same clip, to be freed once more
 
 // A style that the model's weights have at present.
 typedef struct applied_style {
@@ -49,7 +49,7 @@ struct lumiere_model {
     lm_network *base;
     lm_unet_config config; // base's
     lm_weights *weights;   // base's at present, with the model's styles
-    char hash[17];         // "" until model_hash
+    char hash[17];         // "" until lm_model_hash
     lm_later *hashing;     // on its way into hash
     struct upscaler *ssr;  // upscale.h; NULL when the model has no such part
     applied_style styles[LM_MOST_STYLES];
@@ -80,81 +80,81 @@ typedef struct task {
     const lm_task_options *o;
     request r;
     lm_given_options given_options; // zeros when o->input is NULL
-    lm_given given;                 // empty until task_fit; and for text to video
+    lm_given given;                 // empty until lm_task_fit; and for text to video
     bool enlarges;                  // the model's super-resolution network follows
     double strength;                // noise level of the input that sampling starts from; 1: from noise alone
     double refine;                  // text to video in two passes: that of the second one's start; 0: one pass
 } task;
-lm_status task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out);
-lm_status task_fit(lm_error *e, task *t);
-void task_free(task *t);
-int task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
-bool task_starts_from_input(const task *t); // made noisy
+lm_status lm_task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out);
+lm_status lm_task_fit(lm_error *e, task *t);
+void lm_task_free(task *t);
+int lm_task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
+bool lm_task_starts_from_input(const task *t); // made noisy
 
 // Checks everything that can be checked before a run, and says what it will take.
-lm_status task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                        lumiere_estimate *out);
+lm_status lm_task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                           lumiere_estimate *out);
 // How such a run makes its clip, as JSON. extra: further members as a JSON object, or NULL. Free with lm_free.
-lm_status task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json);
+lm_status lm_task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json);
 // Resolves and runs a task.
-lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                   lumiere_clip **out);
+lm_status lm_task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                      lumiere_clip **out);
 
 // Text to video in two passes, refine.c. The options of the first, and of the second with the clip that came out of it,
 // whose shape alone is known before.
-lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t); // t->refine
-lm_task_options refine_first(const task *t);
-lumiere_clip refine_first_shape(const task *t);
-lm_task_options refine_second(const task *t, const lumiere_clip *first);
-lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
+lm_status lm_refine_resolve(lm_error *e, const lumiere_model *m, task *t); // t->refine
+lm_task_options lm_refine_first(const task *t);
+lumiere_clip lm_refine_first_shape(const task *t);
+lm_task_options lm_refine_second(const task *t, const lumiere_clip *first);
+lm_status lm_refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
 
 // Ends a public call: the context holds e's message from now on, or none.
-lumiere_status api_done(lumiere_context *c, lm_status status, const lm_error *e);
-lm_status api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
+lumiere_status lm_api_done(lumiere_context *c, lm_status status, const lm_error *e);
+lm_status lm_api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
 
 // Loads the weights of the text encoder and the base network, unless they are.
-lm_status model_load(lm_error *e, lumiere_model *m);
+lm_status lm_model_load(lm_error *e, lumiere_model *m);
 // Waits for the hash of the model's files, m->hash.
-lm_status model_hash(lm_error *e, const lumiere_model *m);
+lm_status lm_model_hash(lm_error *e, const lumiere_model *m);
 
 // Sets the model's styles in place of those it had; count 0: none, and its weights are again the original ones, bit for
 // bit. LM_MODEL: a style for another base network, or a damaged one; LM_USAGE: an unknown name, an alpha outside 0
 // to 1. The model stays as it was when this fails.
-lm_status model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count);
+lm_status lm_model_set_styles(lm_error *e, lumiere_model *m, const lm_style_asked *styles, int count);
 // Adds "styles" where the model has any.
-lm_status styles_describe(lm_error *e, const lumiere_model *m, struct json_t *recipe);
-void styles_clear(lumiere_model *m); // the list, not the weights
+lm_status lm_styles_describe(lm_error *e, const lumiere_model *m, struct json_t *recipe);
+void lm_styles_clear(lumiere_model *m); // the list, not the weights
 
-lm_status request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *out);
-int evaluations_per_step(const request *r); // of the network: 2 with guidance
+lm_status lm_request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *out);
+int lm_evaluations_per_step(const request *r); // of the network: 2 with guidance
 
-lm_net_use base_use(const lumiere_model *m, const request *r); // of the base network
+lm_net_use lm_base_use(const lumiere_model *m, const request *r); // of the base network
 // Whether it fits, without its plan; and its plan. LM_MEMORY names a size or number of frames that fits.
-lm_status base_check(lm_error *e, lumiere_model *m, const request *r);
-lm_status base_prepare(lm_error *e, lumiere_model *m, const request *r);
-lm_status base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out);
+lm_status lm_base_check(lm_error *e, lumiere_model *m, const request *r);
+lm_status lm_base_prepare(lm_error *e, lumiere_model *m, const request *r);
+lm_status lm_base_cost(lm_error *e, lumiere_model *m, const request *r, lm_net_cost *out);
 // Bytes of a run beside the plan's: the sampler's clips and the frames.
-uint64_t run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
-uint64_t task_buffer_bytes(const lumiere_model *m, const task *t); // all of a task's
+uint64_t lm_run_buffer_bytes(const lumiere_model *m, int frames, int width, int height);
+uint64_t lm_task_buffer_bytes(const lumiere_model *m, const task *t); // all of a task's
 // LM_MEMORY, naming a number of frames that fits, when the buffers beside the plan don't.
-lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t);
+lm_status lm_task_check_buffers(lm_error *e, const lumiere_model *m, const task *t);
 
 // LM_USAGE when a text is no UTF-8. lost_words: those past the encoder's tokens.
-lm_status prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size);
+lm_status lm_prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size);
 
 // Adds the members of the recipe that tell a task from text to video. false: no memory.
-bool task_describe(const task *t, struct json_t *recipe);
+bool lm_task_describe(const task *t, struct json_t *recipe);
 // Merges the members of the JSON object in text; "" and NULL add none.
-lm_status recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
+lm_status lm_recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
 
 // Of networks that take so many operations. NaN for a model that is not loaded while the machine was not measured.
-lm_status estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out);
+lm_status lm_estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out);
 // As lm_measure_speed, measured once.
-lm_status context_speed(lm_error *e, lumiere_context *c, double *out);
+lm_status lm_context_speed(lm_error *e, lumiere_context *c, double *out);
 
 // What a network is told of a text; zeros before it is encoded.
 typedef struct text_input {
     float *states, *mask; // [text_tokens, text_width], [text_tokens]
 } text_input;
-lm_status text_input_encode(lm_error *e, lm_text_encoder *encoder, const char *text, text_input *out);
-void text_input_free(text_input *t);
+lm_status lm_text_input_encode(lm_error *e, lm_text_encoder *encoder, const char *text, text_input *out);
+void lm_text_input_free(text_input *t);

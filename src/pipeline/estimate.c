@@ -27,26 +27,26 @@ static void copy_lost_words(const char *text, int64_t lost, char *out, size_t si
     strcpy(out + n, "...");
 }
 
-lm_status prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size) {
+lm_status lm_prompt_check(lm_error *e, const lumiere_model *m, const char *text, char *lost_words, size_t size) {
     int64_t lost = -1;
     LM_TRY(lm_text_encoder_read(e, m->text, text, &lost));
     copy_lost_words(text, lost, lost_words, size);
     return LM_OK;
 }
 
-uint64_t task_buffer_bytes(const lumiere_model *m, const task *t) {
+uint64_t lm_task_buffer_bytes(const lumiere_model *m, const task *t) {
     const request *r = &t->r;
     uint64_t pixels = (uint64_t)r->frames * (uint64_t)r->width * (uint64_t)r->height;
     uint64_t window = (uint64_t)r->run_frames * (uint64_t)r->run_width * (uint64_t)r->run_height * 3 * sizeof(float);
     uint64_t windows = r->loop ? 2 * window : r->windows.count > 1 ? window : 0;
-    return run_buffer_bytes(m, r->sample_frames > r->run_frames ? r->sample_frames : r->run_frames, r->run_width,
-                            r->run_height) +
+    return lm_run_buffer_bytes(m, r->sample_frames > r->run_frames ? r->sample_frames : r->run_frames, r->run_width,
+                               r->run_height) +
            (t->o->input ? 4 * pixels + (uint64_t)r->run_width * (uint64_t)r->run_height * 4 * sizeof(float) : 0) +
            windows;
 }
 
-lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t) {
-    double need = (double)task_buffer_bytes(m, t), have = (double)lm_memory_available();
+lm_status lm_task_check_buffers(lm_error *e, const lumiere_model *m, const task *t) {
+    double need = (double)lm_task_buffer_bytes(m, t), have = (double)lm_memory_available();
     if (need <= have) return LM_OK;
     int frames = (int)(0.8 * have / need * t->r.frames);
     return lm_fail(e, LM_MEMORY,
@@ -58,13 +58,13 @@ lm_status task_check_buffers(lm_error *e, const lumiere_model *m, const task *t)
 static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, uint64_t buffers,
                                  lumiere_estimate *out) {
     upscale_request u;
-    LM_TRY(task_enlargement(e, m, t, &u));
-    LM_TRY(upscale_check(e, c, m, &u));
+    LM_TRY(lm_task_enlargement(e, m, t, &u));
+    LM_TRY(lm_upscale_check(e, c, m, &u));
     lm_net_cost cost;
-    LM_TRY(upscale_cost(e, m, &u, &cost));
-    uint64_t later = upscale_buffer_bytes(&u, c->threads);
+    LM_TRY(lm_upscale_cost(e, m, &u, &cost));
+    uint64_t later = lm_upscale_buffer_bytes(&u, c->threads);
     out->bytes += cost.bytes + (later > buffers ? later - buffers : 0);
-    out->flops += cost.flops * (double)upscale_evaluations(&u);
+    out->flops += cost.flops * (double)lm_upscale_evaluations(&u);
     out->base_width = out->width;
     out->base_height = out->height;
     out->width = u.width;
@@ -72,31 +72,31 @@ static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model 
     return LM_OK;
 }
 
-lm_status estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out) {
+lm_status lm_estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out) {
     double speed = c->flops_per_second;
-    if (m->weights) LM_TRY(context_speed(e, c, &speed));
+    if (m->weights) LM_TRY(lm_context_speed(e, c, &speed));
     *out = speed > 0 ? lm_network_seconds(flops, speed) : (double)NAN;
     return LM_OK;
 }
 
 static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
     const request *r = &t->r;
-    LM_TRY(prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
-    LM_TRY(prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
-    LM_TRY(base_check(e, m, r));
-    LM_TRY(task_check_buffers(e, m, t));
+    LM_TRY(lm_prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
+    LM_TRY(lm_prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
+    LM_TRY(lm_base_check(e, m, r));
+    LM_TRY(lm_task_check_buffers(e, m, t));
     lm_net_cost cost;
-    LM_TRY(base_cost(e, m, r, &cost));
-    out->steps = task_steps(t);
+    LM_TRY(lm_base_cost(e, m, r, &cost));
+    out->steps = lm_task_steps(t);
     out->frames = r->frames;
     out->width = r->width;
     out->height = r->height;
     out->fps = r->fps;
-    uint64_t buffers = task_buffer_bytes(m, t);
+    uint64_t buffers = lm_task_buffer_bytes(m, t);
     out->bytes = cost.bytes + buffers;
-    out->flops = cost.flops * out->steps * evaluations_per_step(r) * r->windows.count;
+    out->flops = cost.flops * out->steps * lm_evaluations_per_step(r) * r->windows.count;
     if (t->enlarges) LM_TRY(add_enlargement(e, c, m, t, buffers, out));
-    LM_TRY(estimate_seconds(e, c, m, out->flops, &out->seconds));
+    LM_TRY(lm_estimate_seconds(e, c, m, out->flops, &out->seconds));
     if (!t->o->input) return LM_OK;
     const lm_given_options *g = &t->given_options;
     const lm_fit fit = lm_given_fit(g);
@@ -108,10 +108,10 @@ static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, con
 static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
                                lumiere_estimate *out) {
     task t;
-    LM_TRY(task_resolve(e, m, o, &t));
+    LM_TRY(lm_task_resolve(e, m, o, &t));
     if (t.refine == 0) return estimate(e, c, m, &t, out);
-    lumiere_clip shape = refine_first_shape(&t);
-    lm_task_options first = refine_first(&t), second = refine_second(&t, &shape);
+    lumiere_clip shape = lm_refine_first_shape(&t);
+    lm_task_options first = lm_refine_first(&t), second = lm_refine_second(&t, &shape);
     lumiere_estimate small = {0};
     LM_TRY(estimate_task(e, c, m, &first, &small));
     LM_TRY(estimate_task(e, c, m, &second, out));
@@ -122,8 +122,8 @@ static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m
     return LM_OK;
 }
 
-lm_status task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                        lumiere_estimate *out) {
+lm_status lm_task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                           lumiere_estimate *out) {
     *out = (lumiere_estimate){0};
     return estimate_task(e, c, m, o, out);
 }

@@ -59,7 +59,7 @@ static lm_status allocate(lm_error *e, generation *g) {
     if (has_given(g)) g->frame_condition = lm_alloc((size_t)g->per_frame / 3 * 4, sizeof(float));
     if (!g->x || !g->unguided || !g->moments || (r->loop && !g->window) || (parts && !g->window_v) ||
         (channels && !g->condition) || (has_given(g) && !g->frame_condition))
-        return lm_fail_memory(e, (double)task_buffer_bytes(g->m, g->t), "the clip");
+        return lm_fail_memory(e, (double)lm_task_buffer_bytes(g->m, g->t), "the clip");
     if (g->o->preview_every > 0 && g->o->progress) {
         LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &g->preview.clip));
         g->preview.clip.fps = r->fps;
@@ -71,8 +71,8 @@ static lm_status allocate(lm_error *e, generation *g) {
 static void free_buffers(generation *g) {
     float **buffers[] = {&g->x,         &g->unguided,        &g->window, &g->window_v,
                          &g->condition, &g->frame_condition, &g->moments};
-    text_input_free(&g->with);
-    text_input_free(&g->without);
+    lm_text_input_free(&g->with);
+    lm_text_input_free(&g->without);
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         lm_free(*buffers[i]);
         *buffers[i] = NULL;
@@ -93,7 +93,7 @@ static void give_condition(generation *g, int first) {
 }
 
 static lm_status evaluate(lm_error *e, generation *g, const text_input *text, const float *x, float t, float *v) {
-    const lm_net_use use = base_use(g->m, g->r);
+    const lm_net_use use = lm_base_use(g->m, g->r);
     const lm_feed feeds[] = {{"x", x},
                              {"t", &t},
                              {"text", text->states},
@@ -120,7 +120,7 @@ static lm_status denoise_window(lm_error *e, generation *g, int first, const flo
     give_condition(g, first);
     give_moments(g, first);
     LM_TRY(evaluate(e, g, scale == 0 ? &g->without : &g->with, x, t, v));
-    if (evaluations_per_step(g->r) == 1) return LM_OK;
+    if (lm_evaluations_per_step(g->r) == 1) return LM_OK;
     LM_TRY(evaluate(e, g, &g->without, x, t, g->unguided));
     lm_guide(v, g->unguided, g->window_count, (float)scale);
     return LM_OK;
@@ -158,7 +158,7 @@ static lm_status denoise(lm_error *e, void *user, const float *x, double t, floa
     generation *g = user;
     const request *r = g->r;
     LM_TRY(denoise_clip(e, g, x, t, v));
-    if (!has_given(g) || g->step + 1 >= task_steps(g->t)) return LM_OK;
+    if (!has_given(g) || g->step + 1 >= lm_task_steps(g->t)) return LM_OK;
     float *condition = g->frame_condition;
     for (int f = 0; f < r->sample_frames; f++) {
         lm_given_condition(&g->t->given, f, r->run_width, r->run_height, condition);
@@ -199,7 +199,7 @@ static bool report_step(void *user, int step, int steps, const float *x0) {
 // picture's colours and shapes are in every frame from the beginning, as by FrameInit (arXiv 2402.04324, section 3.3).
 static void fill_start(generation *g, double t) {
     const request *r = g->r;
-    bool from_input = task_starts_from_input(g->t);
+    bool from_input = lm_task_starts_from_input(g->t);
     lm_noise_fill(g->x, r->sample_frames, g->per_frame, r->seed, r->clip, from_input ? INPUT_NOISE : 0);
     if (!from_input) return;
     const lm_level level = lm_level_at(t);
@@ -216,7 +216,7 @@ static lm_status sample(lm_error *e, generation *g) {
     const request *r = g->r;
     const lm_sampler sampler = {
         .kind = r->sampler,
-        .steps = task_steps(g->t),
+        .steps = lm_task_steps(g->t),
         .t_start = fmin(g->t->strength, LM_NOISIEST_TIME),
         .clamp = 1,
         .dynamic_threshold = r->dynamic_threshold,
@@ -247,19 +247,19 @@ static lm_status make_clip(lm_error *e, const generation *g, lumiere_clip **out)
 static lm_status prepare_enlargement(lm_error *e, const lumiere_context *c, generation *g) {
     if (!g->t->enlarges) return LM_OK;
     upscale_request *u = &g->enlargement;
-    LM_TRY(task_enlargement(e, g->m, g->t, u));
-    LM_TRY(upscale_prepare(e, c, g->m, u));
+    LM_TRY(lm_task_enlargement(e, g->m, g->t, u));
+    LM_TRY(lm_upscale_prepare(e, c, g->m, u));
     lm_net_cost base, ssr;
-    LM_TRY(base_cost(e, g->m, g->r, &base));
-    LM_TRY(upscale_cost(e, g->m, u, &ssr));
-    g->later = (int)upscale_evaluations(u);
-    g->later_steps = ssr.flops * g->later / (base.flops * evaluations_per_step(g->r) * g->r->windows.count);
+    LM_TRY(lm_base_cost(e, g->m, g->r, &base));
+    LM_TRY(lm_upscale_cost(e, g->m, u, &ssr));
+    g->later = (int)lm_upscale_evaluations(u);
+    g->later_steps = ssr.flops * g->later / (base.flops * lm_evaluations_per_step(g->r) * g->r->windows.count);
     return LM_OK;
 }
 
 static bool report_window(void *user, int64_t done, int64_t all, const lumiere_clip *preview) {
     const generation *g = user;
-    int steps = task_steps(g->t);
+    int steps = lm_task_steps(g->t);
     double left = (lm_seconds() - g->started) / (double)done * (double)(all - done);
     return !g->o->progress || g->o->progress(g->o->user, steps + (int)done, steps + (int)all, left, preview);
 }
@@ -268,17 +268,17 @@ static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, l
     const upscale_watch watch = {g->o->preview_every, report_window, g};
     lumiere_clip *small = *clip;
     g->started = lm_seconds();
-    lm_status status = upscale_run(e, c, g->m, &g->enlargement, &small->clip, &watch, clip);
+    lm_status status = lm_upscale_run(e, c, g->m, &g->enlargement, &small->clip, &watch, clip);
     lumiere_clip_free(&small);
     return status;
 }
 
 static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **out) {
-    LM_TRY(model_load(e, g->m));
-    LM_TRY(text_input_encode(e, g->m->text, g->r->prompt, &g->with));
-    LM_TRY(text_input_encode(e, g->m->text, g->r->negative, &g->without));
-    LM_TRY(base_prepare(e, g->m, g->r));
-    LM_TRY(task_check_buffers(e, g->m, g->t));
+    LM_TRY(lm_model_load(e, g->m));
+    LM_TRY(lm_text_input_encode(e, g->m->text, g->r->prompt, &g->with));
+    LM_TRY(lm_text_input_encode(e, g->m->text, g->r->negative, &g->without));
+    LM_TRY(lm_base_prepare(e, g->m, g->r));
+    LM_TRY(lm_task_check_buffers(e, g->m, g->t));
     LM_TRY(prepare_enlargement(e, c, g));
     LM_TRY(allocate(e, g));
     LM_TRY(sample(e, g));
@@ -290,16 +290,16 @@ static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, 
     return lm_fail(e, LM_CANCELLED, "stopped before the enlargement");
 }
 
-lm_status task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                   lumiere_clip **out) {
+lm_status lm_task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
+                      lumiere_clip **out) {
     *out = NULL;
     task t;
     generation g = {.m = m, .t = &t, .r = &t.r, .o = &o->generate};
-    lm_status status = task_resolve(e, m, o, &t);
-    if (status == LM_OK && t.refine > 0) return refine_run(e, c, m, &t, out);
-    if (status == LM_OK) status = task_fit(e, &t);
+    lm_status status = lm_task_resolve(e, m, o, &t);
+    if (status == LM_OK && t.refine > 0) return lm_refine_run(e, c, m, &t, out);
+    if (status == LM_OK) status = lm_task_fit(e, &t);
     if (status == LM_OK) status = generate(e, c, &g, out);
     free_buffers(&g);
-    task_free(&t);
+    lm_task_free(&t);
     return status;
 }

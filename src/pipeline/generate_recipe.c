@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <string.h>
 
-lm_status recipe_add_members(lm_error *e, json_t *recipe, const char *text) {
+lm_status lm_recipe_add_members(lm_error *e, json_t *recipe, const char *text) {
     if (!text || !*text) return LM_OK;
     json_error_t where;
     json_t *more = json_loads(text, JSON_REJECT_DUPLICATES, &where);
@@ -38,7 +38,7 @@ static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, c
         failed |= json_object_set_new(recipe, "refine", json_real(t->refine));
     if (t->r.windows.count > 1) failed |= json_object_set_new(recipe, "overlap", json_integer(t->r.overlap));
     if (t->enlarges) {
-        LM_TRY(task_enlargement(e, m, t, &u));
+        LM_TRY(lm_task_enlargement(e, m, t, &u));
         failed |=
             json_object_set_new(recipe, "enlarged",
                                 json_pack("{s:i, s:i, s:i, s:f, s:i, s:i, s:i, s:i}", "width", u.width, "height",
@@ -51,17 +51,17 @@ static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, c
     return failed ? lm_fail_memory(e, 4096, "the recipe") : LM_OK;
 }
 
-lm_status task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json) {
+lm_status lm_task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json) {
     task t;
     *json = NULL;
-    LM_TRY(task_resolve(e, m, o, &t));
-    LM_TRY(model_hash(e, m));
+    LM_TRY(lm_task_resolve(e, m, o, &t));
+    LM_TRY(lm_model_hash(e, m));
     json_t *recipe = recipe_object(m, &t.r);
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
-    lm_status status = task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
+    lm_status status = lm_task_describe(&t, recipe) ? LM_OK : lm_fail_memory(e, 4096, "the recipe");
     if (status == LM_OK) status = describe_length_and_size(e, m, &t, recipe);
-    if (status == LM_OK) status = styles_describe(e, m, recipe);
-    if (status == LM_OK) status = recipe_add_members(e, recipe, extra);
+    if (status == LM_OK) status = lm_styles_describe(e, m, recipe);
+    if (status == LM_OK) status = lm_recipe_add_members(e, recipe, extra);
     if (status == LM_OK && !lm_settings_note(o->generate.settings, recipe))
         status = lm_fail_memory(e, 4096, "the recipe");
     char *text = status == LM_OK ? json_dumps(recipe, JSON_COMPACT | JSON_REAL_PRECISION(15)) : NULL;

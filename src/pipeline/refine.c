@@ -7,7 +7,7 @@
 
 enum { SMALLEST = 32 }; // pixels of the first pass, below which there is none unless it is asked for
 
-lm_status refine_resolve(lm_error *e, const lumiere_model *m, task *t) {
+lm_status lm_refine_resolve(lm_error *e, const lumiere_model *m, task *t) {
     const lm_generate_options *o = &t->o->generate;
     bool asked = o->refine != 0 || o->refine_set, text = t->o->task == LM_TASK_GENERATE;
     int side = t->r.width < t->r.height ? t->r.width : t->r.height;
@@ -24,7 +24,7 @@ static int half(int side) {
     return side > 1 ? side / 2 : 1;
 }
 
-lm_task_options refine_first(const task *t) {
+lm_task_options lm_refine_first(const task *t) {
     lm_task_options o = *t->o;
     o.generate.width = half(t->r.width);
     o.generate.height = half(t->r.height);
@@ -34,7 +34,7 @@ lm_task_options refine_first(const task *t) {
     return o;
 }
 
-lm_task_options refine_second(const task *t, const lumiere_clip *first) {
+lm_task_options lm_refine_second(const task *t, const lumiere_clip *first) {
     lm_task_options o = *t->o;
     o.task = LM_TASK_EDIT;
     o.input = first;
@@ -49,7 +49,7 @@ lm_task_options refine_second(const task *t, const lumiere_clip *first) {
     return o;
 }
 
-lumiere_clip refine_first_shape(const task *t) {
+lumiere_clip lm_refine_first_shape(const task *t) {
     return (lumiere_clip){.clip = {.frames = t->r.frames,
                                    .width = half(t->r.width),
                                    .height = half(t->r.height),
@@ -79,43 +79,43 @@ static bool hand_on_base(void *user, const lumiere_clip *clip) {
 static lm_status look_ahead(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *second,
                             const request *first, passes *p) {
     const request *r = &second->r;
-    LM_TRY(base_prepare(e, m, r));
-    LM_TRY(task_check_buffers(e, m, second));
+    LM_TRY(lm_base_prepare(e, m, r));
+    LM_TRY(lm_task_check_buffers(e, m, second));
     lm_net_cost base, ssr;
-    LM_TRY(base_cost(e, m, r, &base));
-    double step = base.flops * evaluations_per_step(r) * r->windows.count;
+    LM_TRY(lm_base_cost(e, m, r, &base));
+    double step = base.flops * lm_evaluations_per_step(r) * r->windows.count;
     double small = step * first->run_width * first->run_height / r->run_width / r->run_height;
-    p->after = task_steps(second);
+    p->after = lm_task_steps(second);
     p->later = step * p->after;
     if (second->enlarges) {
         upscale_request u;
-        LM_TRY(task_enlargement(e, m, second, &u));
-        LM_TRY(upscale_prepare(e, c, m, &u));
-        p->after += (int)upscale_evaluations(&u);
-        LM_TRY(upscale_cost(e, m, &u, &ssr));
-        p->later += ssr.flops * (double)upscale_evaluations(&u);
+        LM_TRY(lm_task_enlargement(e, m, second, &u));
+        LM_TRY(lm_upscale_prepare(e, c, m, &u));
+        p->after += (int)lm_upscale_evaluations(&u);
+        LM_TRY(lm_upscale_cost(e, m, &u, &ssr));
+        p->later += ssr.flops * (double)lm_upscale_evaluations(&u);
     }
     p->later /= small * first->steps;
     return LM_OK;
 }
 
-lm_status refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out) {
+lm_status lm_refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out) {
     passes p = {.o = &t->o->generate};
-    lumiere_clip shape = refine_first_shape(t), *small = NULL;
-    lm_task_options first = refine_first(t), second = refine_second(t, &shape);
+    lumiere_clip shape = lm_refine_first_shape(t), *small = NULL;
+    lm_task_options first = lm_refine_first(t), second = lm_refine_second(t, &shape);
     first.generate.user = second.generate.user = &p;
     if (p.o->progress) first.generate.progress = second.generate.progress = report;
     if (p.o->base) second.generate.base = hand_on_base;
     task one, two;
-    LM_TRY(task_resolve(e, m, &first, &one));
-    LM_TRY(task_resolve(e, m, &second, &two));
+    LM_TRY(lm_task_resolve(e, m, &first, &one));
+    LM_TRY(lm_task_resolve(e, m, &second, &two));
     LM_TRY(look_ahead(e, c, m, &two, &one.r, &p));
     p.start = lm_seconds();
-    LM_TRY(task_run(e, c, m, &first, &small));
-    p.before = task_steps(&one);
+    LM_TRY(lm_task_run(e, c, m, &first, &small));
+    p.before = lm_task_steps(&one);
     p.after = 0;
     second.input = small;
-    lm_status status = task_run(e, c, m, &second, out);
+    lm_status status = lm_task_run(e, c, m, &second, out);
     lumiere_clip_free(&small);
     return status;
 }

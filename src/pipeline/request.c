@@ -17,7 +17,7 @@ static lm_status sampler_by_name(lm_error *e, const lumiere_model *m, const char
                    lm_model_folder_path(m->folder), name);
 }
 
-int evaluations_per_step(const request *r) {
+int lm_evaluations_per_step(const request *r) {
     return r->cfg_scale == 0 || r->cfg_scale == 1 ? 1 : 2;
 }
 
@@ -105,7 +105,7 @@ static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lm_g
     return LM_OK;
 }
 
-lm_status request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
+lm_status lm_request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     *r = (request){.prompt = o->prompt,
                    .negative = o->negative_prompt ? o->negative_prompt : "",
                    .seed = o->seed,

@@ -80,40 +80,40 @@ static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *
     t->enlarges =
         asked == LM_ENLARGE || (asked == LM_ENLARGE_DEFAULT && t->o->task == LM_TASK_GENERATE && m->ssr != NULL);
     upscale_request ignored;
-    return t->enlarges ? task_enlargement(e, m, t, &ignored) : LM_OK;
+    return t->enlarges ? lm_task_enlargement(e, m, t, &ignored) : LM_OK;
 }
 
-lm_status task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out) {
+lm_status lm_task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out) {
     *out = (task){.o = o};
     LM_TRY(check_options(e, m, o));
     out->strength = resolve_strength(o);
-    LM_TRY(request_resolve(e, m, &o->generate, &out->r));
+    LM_TRY(lm_request_resolve(e, m, &o->generate, &out->r));
     LM_TRY(resolve_enlargement(e, m, out));
-    LM_TRY(refine_resolve(e, m, out));
+    LM_TRY(lm_refine_resolve(e, m, out));
     if (!o->input) return LM_OK;
     double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
     lm_generate_options filled = o->generate;
     fill_given(out, input_fps);
     LM_TRY(lm_given_check(e, &out->given_options));
     fill_defaults(o, &out->r, input_fps, &filled);
-    LM_TRY(request_resolve(e, m, &filled, &out->r));
+    LM_TRY(lm_request_resolve(e, m, &filled, &out->r));
     fill_given(out, input_fps);
     return LM_OK;
 }
 
-lm_status task_fit(lm_error *e, task *t) {
+lm_status lm_task_fit(lm_error *e, task *t) {
     return t->o->input ? lm_given_make(e, &t->given_options, &t->given) : LM_OK;
 }
 
-void task_free(task *t) {
+void lm_task_free(task *t) {
     lm_given_free(&t->given);
 }
 
-int task_steps(const task *t) {
+int lm_task_steps(const task *t) {
     return (int)ceil(t->r.steps * t->strength - 1e-9);
 }
 
-bool task_starts_from_input(const task *t) {
+bool lm_task_starts_from_input(const task *t) {
     return t->o->task == LM_TASK_ANIMATE || t->o->task == LM_TASK_CINEMAGRAPH || t->o->task == LM_TASK_EDIT;
 }
 
@@ -127,7 +127,7 @@ static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
     return json_object_set_new(recipe, key, json_string(hash));
 }
 
-bool task_describe(const task *t, json_t *recipe) {
+bool lm_task_describe(const task *t, json_t *recipe) {
     const lm_task_options *o = t->o;
     const lm_given_options *g = &t->given_options;
     int failed = 0;
@@ -138,7 +138,7 @@ bool task_describe(const task *t, json_t *recipe) {
     if (o->mask) failed |= set_clip(recipe, "mask_hash", o->mask);
     if (o->box) failed |= set_numbers(recipe, "box", o->box->x, o->box->y, o->box->width, o->box->height);
     if (o->task == LM_TASK_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
-    if (task_starts_from_input(t)) failed |= json_object_set_new(recipe, "strength", json_real(t->strength));
+    if (lm_task_starts_from_input(t)) failed |= json_object_set_new(recipe, "strength", json_real(t->strength));
     if (o->feather > 0) failed |= json_object_set_new(recipe, "feather", json_real(o->feather));
     if (o->fit_set) failed |= json_object_set_new(recipe, "fit", json_string(lm_choice_name(LM_KEY_fit, o->fit)));
     if (o->no_composite) failed |= json_object_set_new(recipe, "no_composite", json_true());

@@ -10,7 +10,7 @@ typedef struct upscaler {
     lm_unet_config config; // the network's
     lm_weights *weights;   // NULL: not loaded yet
 } upscaler;
-void upscaler_free(upscaler **u);
+void lm_upscaler_free(upscaler **u);
 
 // Options with their defaults filled in, checked.
 typedef struct upscale_request {
@@ -27,33 +27,33 @@ typedef struct upscale_request {
     lm_grid grid;              // over [frames, run_height, run_width, 3]
 } upscale_request;
 // width and height are the input's.
-lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
-                          int height, upscale_request *out);
+lm_status lm_upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
+                             int height, upscale_request *out);
 
 // Frames a second of what is made of a clip.
-double upscale_rate(const upscale_request *r, const lm_clip *in);
+double lm_upscale_rate(const upscale_request *r, const lm_clip *in);
 
 // That of the clip that a task makes.
-lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);
+lm_status lm_task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);
 
 // Each as its relative of a task: check and estimate, run, describe.
-lm_status upscale_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, int frames, int width, int height,
-                           const lm_upscale_options *o, lumiere_estimate *out);
-lm_status upscale_clip(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                       const lm_upscale_options *o, lumiere_clip **out);
-lm_status upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
-                         const char *extra, char **json);
+lm_status lm_upscale_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, int frames, int width, int height,
+                              const lm_upscale_options *o, lumiere_estimate *out);
+lm_status lm_upscale_clip(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
+                          const lm_upscale_options *o, lumiere_clip **out);
+lm_status lm_upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
+                            const char *extra, char **json);
 
-int64_t upscale_evaluations(const upscale_request *r); // of the network, in the whole run
+int64_t lm_upscale_evaluations(const upscale_request *r); // of the network, in the whole run
 // Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.
-uint64_t upscale_buffer_bytes(const upscale_request *r, int threads);
-lm_net_use upscale_use(const lumiere_model *m, const upscale_request *r); // of the network
-lm_status upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out);
+uint64_t lm_upscale_buffer_bytes(const upscale_request *r, int threads);
+lm_net_use lm_upscale_use(const lumiere_model *m, const upscale_request *r); // of the network
+lm_status lm_upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out);
 // Whether it fits, without the plan. LM_MEMORY names tiles or a number of frames that fit.
-lm_status upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
-lm_status upscale_load(lm_error *e, lumiere_model *m); // the weights
+lm_status lm_upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
+lm_status lm_upscale_load(lm_error *e, lumiere_model *m); // the weights
 // Loads the weights and makes the plan. LM_MEMORY names tiles or a number of frames that fit.
-lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
+lm_status lm_upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
 
 // Called after every evaluation. preview: the whole clip as predicted so far, where a step is done and that is due,
 // else NULL. false stops.
@@ -63,5 +63,5 @@ typedef struct upscale_watch {
     void *user;
 } upscale_watch;
 // in: RGB of the request's shape. *out is NULL on failure. upscale_prepare comes first.
-lm_status upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
-                      const lm_clip *in, const upscale_watch *watch, lumiere_clip **out);
+lm_status lm_upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                         const lm_clip *in, const upscale_watch *watch, lumiere_clip **out);

@@ -10,7 +10,7 @@
 
 enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32, WINDOW_OVERLAP = 2, USUAL_FPS = 16 };
 
-void upscaler_free(upscaler **u) {
+void lm_upscaler_free(upscaler **u) {
     if (!*u) return;
     if ((*u)->network) lm_weights_let_go((*u)->network, &(*u)->weights);
     lm_network_free(&(*u)->network);
@@ -75,8 +75,8 @@ static lm_status resolve_sampling(lm_error *e, const lumiere_model *m, const lm_
     return LM_OK;
 }
 
-lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
-                          int height, upscale_request *out) {
+lm_status lm_upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, int frames, int width,
+                             int height, upscale_request *out) {
     upscale_request *r = out;
     if (!m->ssr)
         return lm_fail(e, LM_MODEL, "%s: this model has no super-resolution network; model.json names no part \"ssr\"",
@@ -105,20 +105,20 @@ lm_status upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upscale_
     return LM_OK;
 }
 
-double upscale_rate(const upscale_request *r, const lm_clip *in) {
+double lm_upscale_rate(const upscale_request *r, const lm_clip *in) {
     return r->fps > 0 ? r->fps : in->fps > 0 ? in->fps : in->frames > 1 ? USUAL_FPS : 0;
 }
 
-lm_status task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {
+lm_status lm_task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {
     const lm_upscale_options o = {.prompt = t->r.prompt, .seed = t->r.seed, .clip = t->r.clip};
-    return upscale_resolve(e, m, &o, t->r.frames, t->r.width, t->r.height, out);
+    return lm_upscale_resolve(e, m, &o, t->r.frames, t->r.width, t->r.height, out);
 }
 
-int64_t upscale_evaluations(const upscale_request *r) {
+int64_t lm_upscale_evaluations(const upscale_request *r) {
     return (int64_t)r->steps * r->grid.time.count * r->grid.rows.count * r->grid.columns.count;
 }
 
-uint64_t upscale_buffer_bytes(const upscale_request *r, int threads) {
+uint64_t lm_upscale_buffer_bytes(const upscale_request *r, int threads) {
     uint64_t pixels = (uint64_t)r->run_width * (uint64_t)r->run_height, rgb = 3 * sizeof(float);
     uint64_t noisy = (uint64_t)r->frames * pixels * rgb;
     uint64_t sum_and_condition = 2 * (uint64_t)r->grid.time.window * pixels * rgb;
@@ -132,11 +132,11 @@ static lm_net_use use_of(const lumiere_model *m, const lm_grid *g) {
     return (lm_net_use){.shape = {1, g->time.window, g->rows.window, g->columns.window, m->ssr->config.text_tokens}};
 }
 
-lm_net_use upscale_use(const lumiere_model *m, const upscale_request *r) {
+lm_net_use lm_upscale_use(const lumiere_model *m, const upscale_request *r) {
     return use_of(m, &r->grid);
 }
 
-lm_status upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out) {
+lm_status lm_upscale_cost(lm_error *e, lumiere_model *m, const upscale_request *r, lm_net_cost *out) {
     const lm_net_use use = use_of(m, &r->grid);
     return lm_network_cost(e, m->ssr->network, &use, out);
 }
@@ -152,8 +152,8 @@ static void find_fitting(lumiere_model *m, const upscale_request *r, int threads
         int overlap = r->tile_overlap < size ? r->tile_overlap : size - side;
         s.grid.rows = lm_windows_make(r->run_height, size, overlap);
         s.grid.columns = lm_windows_make(r->run_width, size, overlap);
-        if (upscale_cost(&ignored, m, &s, &cost) != LM_OK) return;
-        double room = have - (double)cost.bytes - (double)upscale_buffer_bytes(&s, threads);
+        if (lm_upscale_cost(&ignored, m, &s, &cost) != LM_OK) return;
+        double room = have - (double)cost.bytes - (double)lm_upscale_buffer_bytes(&s, threads);
         double frame = 15.0 * r->run_width * r->run_height, less = ceil(fmax(-room, 0) / frame);
         // with fewer frames than a window's all of this would be another sum
         bool fits = less < r->frames && (less == 0 || r->frames - less >= s.grid.time.window);
@@ -186,24 +186,24 @@ static lm_status check(lm_error *e, const lumiere_context *c, lumiere_model *m, 
     const bool made = lm_network_has(n, &use);
     if (!made) LM_TRY(lm_network_cost(e, n, &use, &cost));
     const double have = (double)(lm_memory_available() + (made ? 0 : lm_network_idle_bytes(n)));
-    const double need = (double)(cost.bytes + upscale_buffer_bytes(r, c->threads));
+    const double need = (double)(cost.bytes + lm_upscale_buffer_bytes(r, c->threads));
     return need > share * have ? refuse(e, m, r, c->threads, need, have) : LM_OK;
 }
 
-lm_status upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
+lm_status lm_upscale_check(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
     return check(e, c, m, r, 1);
 }
 
-lm_status upscale_load(lm_error *e, lumiere_model *m) {
+lm_status lm_upscale_load(lm_error *e, lumiere_model *m) {
     upscaler *u = m->ssr;
     return u->weights ? LM_OK : lm_network_weights(e, u->network, "", NULL, NULL, &u->weights);
 }
 
-lm_status upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
+lm_status lm_upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r) {
     upscaler *u = m->ssr;
     const lm_net_use use = use_of(m, &r->grid);
     lm_error why = {0};
-    LM_TRY(upscale_load(e, m));
+    LM_TRY(lm_upscale_load(e, m));
     LM_TRY(check(e, c, m, r, 1));
     lm_status status = lm_network_prepare(&why, u->network, &use);
     if (status == LM_OK) return check(e, c, m, r, 1); // beside the plan

@@ -48,11 +48,11 @@ static lm_status allocate(lm_error *e, run *u, int threads) {
     u->cond_tile = lm_alloc((size_t)lm_grid_floats(&r->grid), sizeof(float));
     u->scratch = lm_alloc((size_t)u->piece * (size_t)threads, sizeof(float));
     if (!u->x || !u->sum || !u->cond || !u->tile || !u->cond_tile || !u->scratch)
-        return lm_fail_memory(e, (double)upscale_buffer_bytes(r, threads), "the clip to be made");
+        return lm_fail_memory(e, (double)lm_upscale_buffer_bytes(r, threads), "the clip to be made");
     u->out = lm_alloc_zero(1, sizeof *u->out);
     if (!u->out) return lm_fail_memory(e, sizeof *u->out, "a clip");
     LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &u->out->clip));
-    u->out->clip.fps = upscale_rate(r, u->in);
+    u->out->clip.fps = lm_upscale_rate(r, u->in);
     return LM_OK;
 }
 
@@ -62,7 +62,7 @@ static void free_run(run *u) {
     lm_free(u->cond);
     lm_free(u->tile);
     lm_free(u->cond_tile);
-    text_input_free(&u->text);
+    lm_text_input_free(&u->text);
     lm_free(u->scratch);
     lumiere_clip_free(&u->out);
     lm_pool_free(&u->pool);
@@ -143,7 +143,7 @@ static lm_status finish_frames(lm_error *e, run *u, int end) {
 
 static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
     const lm_grid *g = &u->r->grid;
-    const lm_net_use use = upscale_use(u->m, u->r);
+    const lm_net_use use = lm_upscale_use(u->m, u->r);
     lm_grid_take(g, i, row, column, u->x, 0, u->tile);
     lm_grid_take(g, i, row, column, u->cond, u->cond_at, u->cond_tile);
     const lm_feed feeds[] = {{"x", u->tile},
@@ -187,7 +187,7 @@ static lm_status window(lm_error *e, run *u, int i) {
 
 static lm_status take_steps(lm_error *e, run *u) {
     const upscale_request *r = u->r;
-    LM_TRY(text_input_encode(e, u->m->text, r->prompt, &u->text));
+    LM_TRY(lm_text_input_encode(e, u->m->text, r->prompt, &u->text));
     lm_noise_fill_still(u->x, r->frames, u->frame, r->seed, r->clip, NOISE_STEP);
     for (u->step = 0; u->step < r->steps; u->step++) {
         u->t = (float)lm_step_time(LM_NOISIEST_TIME, 0, u->step, r->steps);
@@ -197,9 +197,9 @@ static lm_status take_steps(lm_error *e, run *u) {
     return LM_OK;
 }
 
-lm_status upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
-                      const lm_clip *in, const upscale_watch *watch, lumiere_clip **out) {
-    run u = {.m = m, .r = r, .in = in, .watch = watch, .all = upscale_evaluations(r), .cond_at = -1};
+lm_status lm_upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
+                         const lm_clip *in, const upscale_watch *watch, lumiere_clip **out) {
+    run u = {.m = m, .r = r, .in = in, .watch = watch, .all = lm_upscale_evaluations(r), .cond_at = -1};
     *out = NULL;
     lm_status status = lm_pool_create(e, c->threads, &u.pool);
     if (status == LM_OK) status = allocate(e, &u, c->threads);

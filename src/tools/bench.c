@@ -199,10 +199,10 @@ static lm_status bench_one(lm_error *e, report *r, const bench_kind *kind) {
     bench_row row;
     bench_kind wanted = *kind;
     if (r->o->batch && kind->train && !kind->video) wanted.clips = r->o->batch;
-    lm_status status = bench_row_run(e, r->c, &wanted, r->o->repeat, &row);
+    lm_status status = lm_bench_row_run(e, r->c, &wanted, r->o->repeat, &row);
     if (status == LM_OK) status = measure_peak(e, r);
     if (status == LM_OK) status = print_row(e, r, &row);
-    bench_row_free(&row);
+    lm_bench_row_free(&row);
     return status;
 }
 
@@ -212,7 +212,7 @@ enum { MAX_ROWS = 8 };
 static lm_status find_rows(lm_error *e, const char *list, const bench_kind **kinds, int *count) {
     for (*count = 0;; list++) {
         size_t n = strcspn(list, ",");
-        const bench_kind *kind = bench_kind_find(list, n);
+        const bench_kind *kind = lm_bench_kind_find(list, n);
         if (!kind || *count == MAX_ROWS)
             return lm_fail(e, LM_USAGE, "there is no row \"%.*s\"; forward, image, video and ssr are",
                            (int)(n < 40 ? n : 40), list);
@@ -225,7 +225,7 @@ static lm_status find_rows(lm_error *e, const char *list, const bench_kind **kin
 static lm_status bench(lm_error *e, report *r) {
     const bench_kind *kinds[MAX_ROWS];
     int count;
-    LM_TRY(api_device(e, r->c));
+    LM_TRY(lm_api_device(e, r->c));
     if (r->o->repeat < 1 || r->o->repeat > 1000)
         return lm_fail(e, LM_USAGE, "%d repeats; 1 to 1000 are possible", r->o->repeat);
     if (r->o->batch < 0 || r->o->batch > BENCH_CLIPS)
@@ -243,5 +243,5 @@ lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
                              void (*line)(void *user, const char *text), void *user) {
     lm_error e = {0};
     report r = {.c = c, .o = o, .line = line, .user = user};
-    return api_done(c, bench(&e, &r), &e);
+    return lm_api_done(c, bench(&e, &r), &e);
 }

@@ -52,7 +52,7 @@ static lm_status time_muon(lm_error *e, bench_row *row, const matrix_list *l, lm
     return LM_OK;
 }
 
-lm_status bench_muon(lm_error *e, const lumiere_context *c, bench_row *row, int repeat) {
+lm_status lm_bench_muon(lm_error *e, const lumiere_context *c, bench_row *row, int repeat) {
     const lm_backend *b = row->device->backend;
     matrix_list l = {0};
     lm_muon_work *work = NULL;

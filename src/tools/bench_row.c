@@ -16,7 +16,7 @@ static const bench_kind kinds[] = {
     {"ssr", true, false, true, 1, 16, 256},
 };
 
-const bench_kind *bench_kind_find(const char *name, size_t length) {
+const bench_kind *lm_bench_kind_find(const char *name, size_t length) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strlen(kinds[i].name) == length && !strncmp(kinds[i].name, name, length)) return &kinds[i];
     return NULL;
@@ -192,7 +192,7 @@ static lm_status prepare_code(lm_error *e, bench_row *row) {
     return LM_OK;
 }
 
-lm_status bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind *kind, int repeat, bench_row *row) {
+lm_status lm_bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind *kind, int repeat, bench_row *row) {
     *row = (bench_row){.kind = *kind, .device = c->device};
     LM_TRY(create_network(e, c, row));
     LM_TRY(make_noise(e, row));
@@ -209,12 +209,12 @@ lm_status bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind 
     row->measured = peak > before + state ? peak - before - state : 0;
     row->planned = lm_plan_total_bytes(row->plan);
     row->flops = lm_plan_flops(row->plan);
-    if (kind->train && !kind->video) LM_TRY(bench_muon(e, c, row, repeat));
+    if (kind->train && !kind->video) LM_TRY(lm_bench_muon(e, c, row, repeat));
     lm_plan_profile(row->plan, true);
     return run_network(e, row);
 }
 
-void bench_row_free(bench_row *row) {
+void lm_bench_row_free(bench_row *row) {
     lm_network_free(&row->network);
     float *blocks[] = {row->weights, row->grads, row->moments, row->average};
     for (int i = 0; i < 4; i++)

@@ -33,10 +33,10 @@ typedef struct bench_row {
     uint64_t code;              // bytes that preparing the kernels left: oneDNN's code, made once a process
 } bench_row;
 
-const bench_kind *bench_kind_find(const char *name, size_t length); // NULL: there is none
-enum { BENCH_CLIPS = 256 };                                         // at most
+const bench_kind *lm_bench_kind_find(const char *name, size_t length); // NULL: there is none
+enum { BENCH_CLIPS = 256 };                                            // at most
 // Builds the row and times repeat runs after one that does not count, then one with a clock around every node.
-lm_status bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind *kind, int repeat, bench_row *row);
+lm_status lm_bench_row_run(lm_error *e, const lumiere_context *c, const bench_kind *kind, int repeat, bench_row *row);
 // Times Muon (on the groups of matrices that are its by default) as often.
-lm_status bench_muon(lm_error *e, const lumiere_context *c, bench_row *row, int repeat);
-void bench_row_free(bench_row *row);
+lm_status lm_bench_muon(lm_error *e, const lumiere_context *c, bench_row *row, int repeat);
+void lm_bench_row_free(bench_row *row);

@@ -156,10 +156,10 @@ static void check_upscaler(doctor *d, lumiere_model *m) {
     const lm_upscale_options o = {0};
     lm_error e = {0};
     int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
-    const lm_status status = upscale_load(&e, m);
+    const lm_status status = lm_upscale_load(&e, m);
     if (status != LM_OK)
         say(d, status, "super-resolution: %s", e.text);
-    else if (upscale_estimate(&e, d->c, m, frames, side, side, &o, &estimate) != LM_OK)
+    else if (lm_upscale_estimate(&e, d->c, m, frames, side, side, &o, &estimate) != LM_OK)
         say(d, e.status, "super-resolution: %s", e.text);
     else
         say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",
@@ -179,7 +179,7 @@ static void check_model(doctor *d, const char *folder) {
         (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
     const lm_task_options o = {.generate = {.prompt = "a rocket"}};
     lm_error e = {0};
-    if (task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
+    if (lm_task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
         say(d, e.status, "model: %s", e.text);
     else
         say(d, LM_OK, "model: %d frames at %dx%d, %d steps: about %.0f s and %.0f MB", estimate.frames, estimate.width,
@@ -192,8 +192,8 @@ lumiere_status lumiere_doctor(lumiere_context *c, const char *model,
                               void (*line)(void *user, bool ok, const char *text), void *user) {
     lm_error e = {0};
     doctor d = {.c = c, .line = line, .user = user};
-    lm_status status = api_device(&e, c);
-    if (status != LM_OK) return api_done(c, status, &e);
+    lm_status status = lm_api_device(&e, c);
+    if (status != LM_OK) return lm_api_done(c, status, &e);
     say(&d, LM_OK, "lumiere %s on %s", LUMIERE_VERSION, c->device->summary);
     say(&d, LM_OK, "precision: %s", c->precision);
     check_arithmetic(&d, LM_F32, 1e-9);
@@ -203,5 +203,5 @@ lumiere_status lumiere_doctor(lumiere_context *c, const char *model,
     if (model) check_model(&d, model);
     if (d.failures)
         status = lm_fail(&e, d.first, "%d check%s failed, see above", d.failures, d.failures == 1 ? "" : "s");
-    return api_done(c, status, &e);
+    return lm_api_done(c, status, &e);
 }

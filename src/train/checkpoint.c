@@ -106,7 +106,7 @@ static lm_status save_checkpoint(lm_error *e, lm_trainer *t, state_block *b) {
     snprintf(in_row, sizeof in_row, "%lld", (long long)t->skipped_in_row);
     lm_text_format(mean, sizeof mean, "%a", t->loss_mean);
     lm_text_format(seconds, sizeof seconds, "%a", t->seconds);
-    char *config = lm_unet_config_json(&t->net), *path = trainer_path(t, "checkpoint.safetensors");
+    char *config = lm_unet_config_json(&t->net), *path = lm_trainer_path(t, "checkpoint.safetensors");
     const char *keys[] = {"step", "skipped", "loss_mean", "seconds", "stage", "config", "skipped_in_row"};
     const char *values[] = {step, skipped, mean, seconds, t->cfg->stage, config, in_row};
     lm_status s = config && path ? state_transfer(e, t, b, false) : lm_fail_memory(e, 1e4, "the checkpoint");
@@ -130,8 +130,8 @@ static lm_status write_text(lm_error *e, const char *path, const char *text) {
 static lm_status save_average(lm_error *e, lm_trainer *t, const float *average) {
     char step[32];
     snprintf(step, sizeof step, "%lld", (long long)t->step);
-    char *config = lm_unet_config_json(&t->net), *config_path = trainer_path(t, "config.json");
-    char *path = trainer_path(t, "model.safetensors");
+    char *config = lm_unet_config_json(&t->net), *config_path = lm_trainer_path(t, "config.json");
+    char *path = lm_trainer_path(t, "model.safetensors");
     lm_status s = config && path && config_path ? LM_OK : lm_fail_memory(e, 1e4, "the averaged weights");
     const char *keys[] = {"stage", "step"}, *values[] = {t->cfg->stage, step};
     if (s == LM_OK) s = lm_weights_save(e, path, t->slots, t->params, average, LM_ST_F16, keys, values, 2);
@@ -142,12 +142,12 @@ static lm_status save_average(lm_error *e, lm_trainer *t, const float *average) 
     return s;
 }
 
-lm_status trainer_save(lm_error *e, lm_trainer *t) {
+lm_status lm_trainer_save(lm_error *e, lm_trainer *t) {
     state_block b;
     lm_status s = state_create(e, t, &b);
     if (s == LM_OK) s = save_checkpoint(e, t, &b);
     if (s == LM_OK) s = save_average(e, t, b.data + b.at[1]);
-    if (s == LM_OK && trainer_is_style(t)) s = trainer_save_style(e, t, b.data + b.at[1]);
+    if (s == LM_OK && lm_trainer_is_style(t)) s = lm_trainer_save_style(e, t, b.data + b.at[1]);
     state_free(&b);
     return s;
 }
@@ -211,8 +211,8 @@ static lm_status read_metadata(lm_error *e, lm_trainer *t, const char *path) {
     return s;
 }
 
-lm_status trainer_load(lm_error *e, lm_trainer *t) {
-    char *path = trainer_path(t, "checkpoint.safetensors");
+lm_status lm_trainer_load(lm_error *e, lm_trainer *t) {
+    char *path = lm_trainer_path(t, "checkpoint.safetensors");
     if (!path) return lm_fail_memory(e, 1e3, "the checkpoint");
     state_block b = {0};
     lm_status s = access(path, F_OK)
@@ -229,16 +229,16 @@ lm_status trainer_load(lm_error *e, lm_trainer *t) {
 // What init's file lacks is born: in the video stage the inflation's, in the image stage the moment's; nothing else may
 // be missing. In the stages image and style what the file has besides must be the inflation's: it is left out. In the
 // ssr stage all must be there and nothing else.
-lm_status trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
+lm_status lm_trainer_load_init(lm_error *e, lm_trainer *t, float *block) {
     char *path = lm_format("%s/model.safetensors", t->cfg->init);
-    lm_skip_fn skip = trainer_is_video(t) || trainer_is_ssr(t) ? NULL : lm_unet_is_inflation;
+    lm_skip_fn skip = lm_trainer_is_video(t) || lm_trainer_is_ssr(t) ? NULL : lm_unet_is_inflation;
     unsigned char *filled = lm_alloc_zero((size_t)t->params, 1);
     lm_status s = path && filled ? lm_weights_load_some(e, path, t->slots, t->params, block, filled, skip)
                                  : lm_fail_memory(e, 1e3, "the weights");
     for (int i = 0; i < t->params && s == LM_OK; i++) {
         if (filled[i]) continue;
         const char *name = t->slots[i].name;
-        if (trainer_is_video(t) ? lm_unet_is_inflation(name) : trainer_is_image(t) && lm_unet_is_moment(name))
+        if (lm_trainer_is_video(t) ? lm_unet_is_inflation(name) : lm_trainer_is_image(t) && lm_unet_is_moment(name))
             lm_param_born(t->graph, i, (uint64_t)t->cfg->seed, block);
         else
             s = lm_fail(e, LM_MODEL, "%s has no tensor %s", path, name);
@@ -271,8 +271,8 @@ static lm_status load_inflation(lm_error *e, const lm_trainer *t, float *block) 
     return s;
 }
 
-lm_status trainer_start(lm_error *e, lm_trainer *t) {
-    char *old = trainer_path(t, "checkpoint.safetensors");
+lm_status lm_trainer_start(lm_error *e, lm_trainer *t) {
+    char *old = lm_trainer_path(t, "checkpoint.safetensors");
     bool taken = old && !access(old, F_OK);
     lm_free(old);
     if (taken)
@@ -283,7 +283,7 @@ lm_status trainer_start(lm_error *e, lm_trainer *t) {
     if (!block) return lm_fail_memory(e, (double)t->elements * 4, "the weights");
     lm_status s = LM_OK;
     if (*t->cfg->init)
-        s = trainer_load_init(e, t, block);
+        s = lm_trainer_load_init(e, t, block);
     else
         for (int i = 0; i < t->params; i++) lm_param_born(t->graph, i, (uint64_t)t->cfg->seed, block);
     if (s == LM_OK && *t->cfg->inflation) s = load_inflation(e, t, block);

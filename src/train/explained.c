@@ -93,7 +93,7 @@ static lm_status draw(lm_error *e, const probe *p, lm_wording wording, int first
                           .frames = (int)p->frames,
                           .wording = wording,
                           .moved = p->frames > 1,
-                          .condition = trainer_is_video(p->t)};
+                          .condition = lm_trainer_is_video(p->t)};
     return lm_dataset_fixed(e, p->t->dataset, &o, out);
 }
 
@@ -136,7 +136,7 @@ static lm_status predict(lm_error *e, probe *p, lm_wording wording, double t, sh
             for (int64_t k = 0; k < p->count; k++)
                 p->batch.xt[i * p->count + k] = (float)l.alpha * p->x0[clip * p->count + k] + (float)l.sigma * noise[k];
         }
-        lm_status s = trainer_run(e, p->t, &p->use, p->t->average, &p->batch, NULL, p->batch.v);
+        lm_status s = lm_trainer_run(e, p->t, &p->use, p->t->average, &p->batch, NULL, p->batch.v);
         for (int i = 0; i < size && first + i < p->clips && s == LM_OK; i++)
             judge(p, first + i, t, p->batch.xt + i * p->count, p->batch.v + i * p->count, full, small);
         lm_batch_free(&p->batch.data);
@@ -160,21 +160,21 @@ static lm_status measure_split(lm_error *e, probe *p) {
             LM_TRY(predict(e, p, wording, times[i], &full, &small));
             explained_row row = {split_names[p->split], wording_names[wording], times[i], explained(&full),
                                  explained(&small)};
-            LM_TRY(explained_append(e, t, &row));
+            LM_TRY(lm_explained_append(e, t, &row));
             if (wording == LM_WORDING_RIGHT && i == 0) told[0] = explained(&full), told[1] = explained(&small);
         }
-    trainer_log(t, "step %lld: %s subjects, variance explained at t = %g: %.3f, pooled to %dx%d %.3f",
-                (long long)t->step, split_names[p->split], times[0], told[0], p->pooled, p->pooled, told[1]);
+    lm_trainer_log(t, "step %lld: %s subjects, variance explained at t = %g: %.3f, pooled to %dx%d %.3f",
+                   (long long)t->step, split_names[p->split], times[0], told[0], p->pooled, p->pooled, told[1]);
     return LM_OK;
 }
 
-lm_status trainer_explain(lm_error *e, lm_trainer *t) {
+lm_status lm_trainer_explain(lm_error *e, lm_trainer *t) {
     static const int most[2][2] = {{TRAINED_PICTURES, LEFT_OUT_PICTURES}, {TRAINED_CLIPS, LEFT_OUT_CLIPS}};
     for (int split = 0; split < 2; split++) {
         int side = (int)t->cfg->size, subjects = lm_dataset_subjects(t->dataset, split);
-        int clips = most[trainer_is_video(t)][split];
+        int clips = most[lm_trainer_is_video(t)][split];
         probe p = {.t = t,
-                   .use = trainer_use(t, t->batch.clips, LM_NET_PREDICT),
+                   .use = lm_trainer_use(t, t->batch.clips, LM_NET_PREDICT),
                    .split = split,
                    .clips = subjects < clips ? subjects : clips,
                    .side = side,

@@ -17,7 +17,7 @@ static const char metrics_header[] = "step,samples,seconds,loss,learning_rate,gr
 static const char explained_header[] = "step,samples,subjects,caption,time,explained,explained_8x8\n";
 
 static lm_status append(lm_error *e, const lm_trainer *t, const char *name, const char *line) {
-    char *path = trainer_path(t, name);
+    char *path = lm_trainer_path(t, name);
     if (!path) return lm_fail_memory(e, 1e3, name);
     FILE *f = fopen(path, "ae");
     int n = -1;
@@ -30,7 +30,7 @@ static lm_status append(lm_error *e, const lm_trainer *t, const char *name, cons
     return s;
 }
 
-lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r) {
+lm_status lm_metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r) {
     char validation[400] = "", line[1600]; // room for the longest numbers
     if (r->validated && isfinite(r->validation))
         lm_text_format(validation, sizeof validation, "%.6f", r->validation);
@@ -42,7 +42,7 @@ lm_status metrics_append(lm_error *e, const lm_trainer *t, const metrics_row *r)
     return append(e, t, "metrics.csv", line);
 }
 
-lm_status explained_append(lm_error *e, const lm_trainer *t, const explained_row *r) {
+lm_status lm_explained_append(lm_error *e, const lm_trainer *t, const explained_row *r) {
     char line[1600];
     lm_text_format(line, sizeof line, "%lld,%lld,%s,%s,%g,%.4f,%.4f\n", (long long)t->step,
                    (long long)(t->step * t->cfg->batch), r->subjects, r->caption, r->time, r->full, r->pooled);
@@ -57,7 +57,7 @@ static size_t kept(const char *text, int64_t step) {
 }
 
 static lm_status cut(lm_error *e, const lm_trainer *t, const char *name, const char *header) {
-    char *path = trainer_path(t, name);
+    char *path = lm_trainer_path(t, name);
     if (!path) return lm_fail_memory(e, 1e3, name);
     uint8_t *bytes = NULL;
     size_t size = 0;
@@ -78,7 +78,7 @@ static lm_status cut(lm_error *e, const lm_trainer *t, const char *name, const c
     return s;
 }
 
-lm_status metrics_cut(lm_error *e, const lm_trainer *t) {
+lm_status lm_metrics_cut(lm_error *e, const lm_trainer *t) {
     LM_TRY(cut(e, t, "metrics.csv", metrics_header));
     return t->cfg->explain_every ? cut(e, t, "explained.csv", explained_header) : LM_OK;
 }

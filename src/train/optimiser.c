@@ -27,7 +27,7 @@ static int64_t room_of(const lm_trainer *t, int i) {
     return end - lm_graph_param(t->graph, i)->offset;
 }
 
-lm_status trainer_choose_rules(lm_error *e, lm_trainer *t) {
+lm_status lm_trainer_choose_rules(lm_error *e, lm_trainer *t) {
     lm_group_rule groups[LM_UNET_GROUPS];
     LM_TRY(lm_run_config_rules(e, "the run file", t->cfg, groups));
     t->rules = lm_alloc_zero((size_t)t->params, sizeof *t->rules);
@@ -84,14 +84,14 @@ static lm_status moment(lm_error *e, const lm_trainer *t, int64_t n, float **out
     return t->d->backend->alloc(e, t->d, (size_t)(n ? n : 1) * sizeof(float), (void **)out);
 }
 
-lm_status trainer_optimiser_create(lm_error *e, lm_trainer *t) {
-    LM_TRY(trainer_choose_rules(e, t));
+lm_status lm_trainer_optimiser_create(lm_error *e, lm_trainer *t) {
+    LM_TRY(lm_trainer_choose_rules(e, t));
     LM_TRY(moment(e, t, t->grad_elements, &t->moment1));
     LM_TRY(moment(e, t, t->second_elements, &t->moment2));
     return prepare_muon(e, t);
 }
 
-void trainer_optimiser_free(lm_trainer *t) {
+void lm_trainer_optimiser_free(lm_trainer *t) {
     if (t->moment1) t->d->backend->release_memory(t->d, t->moment1);
     if (t->moment2) t->d->backend->release_memory(t->d, t->moment2);
     if (t->muon) t->d->backend->muon_release(t->d, t->muon);
@@ -129,7 +129,7 @@ static lm_status update_muon(lm_error *e, lm_trainer *t, const lm_muon *p, doubl
     return t->d->backend->muon(e, t->d, t->muon, p, t->matrices);
 }
 
-lm_status trainer_update(lm_error *e, lm_trainer *t, double schedule, double grad_norm) {
+lm_status lm_trainer_update(lm_error *e, lm_trainer *t, double schedule, double grad_norm) {
     const lm_run_config *c = t->cfg;
     const int64_t done = t->step + 1 - t->skipped; // updates with this one
     lm_adamw adamw = {.beta1 = (float)c->beta1,

@@ -75,8 +75,8 @@ static bool take_lock(lm_error *e, lm_trainer *t, const char *path, lm_status *s
     if (!locked && errno == EWOULDBLOCK)
         *status = refuse_second(e, t, fd);
     else if (!locked)
-        trainer_log(t, "%s can't be locked (%s): make sure that no other training writes there", t->cfg->out,
-                    strerror(errno));
+        lm_trainer_log(t, "%s can't be locked (%s): make sure that no other training writes there", t->cfg->out,
+                       strerror(errno));
     else if (fstat(fd, &opened) || stat(path, &named) || opened.st_ino != named.st_ino ||
              opened.st_dev != named.st_dev) {
         close(fd); // the one who held it has just removed it
@@ -103,11 +103,11 @@ static lm_status check_inputs_elsewhere(lm_error *e, const lm_trainer *t) {
     return LM_OK;
 }
 
-lm_status trainer_take_folder(lm_error *e, lm_trainer *t) {
+lm_status lm_trainer_take_folder(lm_error *e, lm_trainer *t) {
     t->lock = -1;
     LM_TRY(make_folder(e, t, t->cfg->out));
     if (!t->o.resume) LM_TRY(check_inputs_elsewhere(e, t));
-    char *path = trainer_path(t, lock_name);
+    char *path = lm_trainer_path(t, lock_name);
     if (!path) return lm_fail_memory(e, 1e3, "the run's folder");
     lm_status status = LM_OK;
     bool done = false;
@@ -117,9 +117,9 @@ lm_status trainer_take_folder(lm_error *e, lm_trainer *t) {
     return status;
 }
 
-void trainer_leave_folder(lm_trainer *t) {
+void lm_trainer_leave_folder(lm_trainer *t) {
     if (t->lock >= 0) {
-        char *path = trainer_path(t, lock_name);
+        char *path = lm_trainer_path(t, lock_name);
         if (path) unlink(path); // still locked: nobody else's file can have this name
         lm_free(path);
         close(t->lock);

@@ -15,7 +15,7 @@
 enum { VALIDATION_SEED = 20240123 }; // of the triples, whatever the run's own seed: losses of different runs compare
 
 // Triple i is the same for any batch size; their number is rounded up to whole batches.
-lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
+lm_status lm_trainer_validate(lm_error *e, lm_trainer *t, double *out) {
     lm_batch_options o = t->batch;
     o.split = LM_SPLIT_VALIDATION;
     o.seed = VALIDATION_SEED;
@@ -27,7 +27,7 @@ lm_status trainer_validate(lm_error *e, lm_trainer *t, double *out) {
         o.first = i * o.clips;
         LM_TRY(lm_train_batch_make(e, t->dataset, &o, 0, chunks * o.clips, &b));
         float loss;
-        lm_status s = trainer_run(e, t, &t->eval, t->average, &b, &loss, NULL);
+        lm_status s = lm_trainer_run(e, t, &t->eval, t->average, &b, &loss, NULL);
         lm_train_batch_free(&b);
         LM_TRY(s);
         sum += (double)loss;
@@ -134,10 +134,10 @@ static lm_status fill_sheet(lm_error *e, sheet *s, const lm_clip *picture) {
     return status;
 }
 
-lm_status trainer_sample_sheet(lm_error *e, lm_trainer *t) {
+lm_status lm_trainer_sample_sheet(lm_error *e, lm_trainer *t) {
     int prompts = t->cfg->sample_prompts.count, size = (int)t->cfg->size, frames = t->batch.frames;
     if (!prompts) return LM_OK;
-    sheet s = {.t = t, .use = trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)frames * size * size * 3};
+    sheet s = {.t = t, .use = lm_trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)frames * size * size * 3};
     lm_clip picture = {0};
     char *path = lm_format("%s/sample-%07lld.png", t->cfg->out, (long long)t->step);
     int rows = frames > 1 ? prompts : (prompts + COLUMNS - 1) / COLUMNS;

@@ -35,22 +35,22 @@ static lm_status stop(lm_error *e, const lm_trainer *t, skip_reason r) {
                    (long long)t->step + 1, what_was_wrong(r), MOST_IN_ROW, what_to_try(t, r));
 }
 
-lm_status trainer_judge(lm_error *e, lm_trainer *t, const metrics_row *row, bool *keep) {
+lm_status lm_trainer_judge(lm_error *e, lm_trainer *t, const metrics_row *row, bool *keep) {
     skip_reason r = reason_for(t, row);
     *keep = r == NOT_SKIPPED;
     if (*keep) {
         t->skipped_in_row = 0;
         return LM_OK;
     }
-    trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1, row->loss,
-                row->grad_norm, t->loss_mean);
+    lm_trainer_log(t, "step %lld skipped: loss %g, gradient norm %g, running mean %g", (long long)t->step + 1,
+                   row->loss, row->grad_norm, t->loss_mean);
     t->skipped++;
     return ++t->skipped_in_row < MOST_IN_ROW ? LM_OK : stop(e, t, r);
 }
 
-lm_status trainer_judge_run(lm_error *e, const lm_trainer *t) {
+lm_status lm_trainer_judge_run(lm_error *e, const lm_trainer *t) {
     if (t->skipped < t->step) {
-        if (t->skipped) trainer_log(t, "%lld of %lld steps were skipped", (long long)t->skipped, (long long)t->step);
+        if (t->skipped) lm_trainer_log(t, "%lld of %lld steps were skipped", (long long)t->skipped, (long long)t->step);
         return LM_OK;
     }
     return lm_fail(e, LM_FAILED, "all %lld steps were skipped, no weight has changed: the lines above say why; try %s",

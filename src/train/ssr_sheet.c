@@ -74,10 +74,10 @@ static lm_status fill_row(lm_error *e, enlarging *s, int row, float *x, const lm
     return status;
 }
 
-lm_status trainer_ssr_sheet(lm_error *e, lm_trainer *t) {
-    int side = trainer_side(t);
+lm_status lm_trainer_ssr_sheet(lm_error *e, lm_trainer *t) {
+    int side = lm_trainer_side(t);
     enlarging s = {
-        .t = t, .use = trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)t->batch.frames * side * side * 3};
+        .t = t, .use = lm_trainer_use(t, 1, LM_NET_PREDICT), .count = (int64_t)t->batch.frames * side * side * 3};
     lm_clip picture = {0};
     char *path = lm_format("%s/sample-%07lld.png", t->cfg->out, (long long)t->step);
     float *x = lm_alloc((size_t)s.count, sizeof *x);

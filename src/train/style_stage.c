@@ -40,7 +40,7 @@ static lm_status measure_error(lm_error *e, const lm_trainer *t, const char *pat
 }
 
 static lm_status save(lm_error *e, lm_trainer *t, const char *path, const float *average, float *original) {
-    LM_TRY(trainer_load_init(e, t, original));
+    LM_TRY(lm_trainer_load_init(e, t, original));
     char *from = made_from(t);
     if (!from) return lm_fail_memory(e, 1e3, "the style");
     const lm_style_facts facts = {.name = lm_run_config_style_name(t->cfg),
@@ -54,12 +54,12 @@ static lm_status save(lm_error *e, lm_trainer *t, const char *path, const float 
     struct stat info;
     LM_TRY(measure_error(e, t, path, average, original, &error));
     if (!stat(path, &info))
-        trainer_log(t, "style %s: %.2f MB, off by %.1f %% of its difference to the base", facts.name,
-                    (double)info.st_size / 1e6, 100 * error);
+        lm_trainer_log(t, "style %s: %.2f MB, off by %.1f %% of its difference to the base", facts.name,
+                       (double)info.st_size / 1e6, 100 * error);
     return LM_OK;
 }
 
-lm_status trainer_save_style(lm_error *e, lm_trainer *t, const float *average) {
+lm_status lm_trainer_save_style(lm_error *e, lm_trainer *t, const float *average) {
     char *path = lm_format("%s/%s.safetensors", t->cfg->out, lm_run_config_style_name(t->cfg));
     float *original = lm_alloc_zero((size_t)t->elements, sizeof *original);
     lm_status s = path && original ? save(e, t, path, average, original)

@@ -8,31 +8,31 @@
 #include <stdio.h>
 #include <string.h>
 
-bool trainer_is_image(const lm_trainer *t) {
+bool lm_trainer_is_image(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "image");
 }
 
-bool trainer_is_video(const lm_trainer *t) {
+bool lm_trainer_is_video(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "video");
 }
 
-bool trainer_is_ssr(const lm_trainer *t) {
+bool lm_trainer_is_ssr(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "ssr");
 }
 
-bool trainer_is_style(const lm_trainer *t) {
+bool lm_trainer_is_style(const lm_trainer *t) {
     return !strcmp(t->cfg->stage, "style");
 }
 
-int trainer_side(const lm_trainer *t) {
-    return (int)(trainer_is_ssr(t) ? t->cfg->crop : t->cfg->size);
+int lm_trainer_side(const lm_trainer *t) {
+    return (int)(lm_trainer_is_ssr(t) ? t->cfg->crop : t->cfg->size);
 }
 
-char *trainer_path(const lm_trainer *t, const char *name) {
+char *lm_trainer_path(const lm_trainer *t, const char *name) {
     return lm_format("%s/%s", t->cfg->out, name);
 }
 
-void trainer_log(const lm_trainer *t, const char *format, ...) {
+void lm_trainer_log(const lm_trainer *t, const char *format, ...) {
     if (!t->o.log) return;
     char line[512];
     va_list args;
@@ -42,15 +42,15 @@ void trainer_log(const lm_trainer *t, const char *format, ...) {
     t->o.log(t->o.user, line);
 }
 
-lm_net_use trainer_use(const lm_trainer *t, int clips, lm_net_purpose purpose) {
-    const int64_t side = trainer_side(t);
+lm_net_use lm_trainer_use(const lm_trainer *t, int clips, lm_net_purpose purpose) {
+    const int64_t side = lm_trainer_side(t);
     return (lm_net_use){.shape = {clips, t->batch.frames, side, side, t->net.text_tokens},
                         .purpose = purpose,
-                        .trained = trainer_is_video(t) ? lm_unet_is_inflation : NULL};
+                        .trained = lm_trainer_is_video(t) ? lm_unet_is_inflation : NULL};
 }
 
-lm_status trainer_run(lm_error *e, lm_trainer *t, const lm_net_use *u, const float *weights, const lm_train_batch *b,
-                      float *loss, float *v) {
+lm_status lm_trainer_run(lm_error *e, lm_trainer *t, const lm_net_use *u, const float *weights, const lm_train_batch *b,
+                         float *loss, float *v) {
     LM_TRY(
         lm_text_cache_get_many(e, t->texts, (const char *const *)b->data.captions, b->data.clips, t->states, t->mask));
     const lm_feed feeds[] = {{"x", b->xt},

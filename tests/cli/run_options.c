@@ -182,5 +182,5 @@ lumiere_status run_upscale_recipe(lumiere_context *c, lumiere_model *m, const lu
 
 lumiere_status run_set_styles(lumiere_context *c, lumiere_model *m, const lm_style_asked *styles, int count) {
     lm_error e = {0};
-    return api_done(c, model_set_styles(&e, m, styles, count), &e);
+    return lm_api_done(c, lm_model_set_styles(&e, m, styles, count), &e);
 }

@@ -102,9 +102,9 @@ static void check_long(lumiere_model *m, int frames, int overlap) {
     const lm_sampler s = {
         .kind = LM_SAMPLER_DDIM, .steps = 2, .t_start = 0.999, .clamp = 1, .denoise = mean_of_windows, .user = &w};
     lm_error e = {0};
-    assert_int_equal(text_input_encode(&e, m->text, "a bee", &w.text), LM_OK);
+    assert_int_equal(lm_text_input_encode(&e, m->text, "a bee", &w.text), LM_OK);
     if (lm_sample(&e, &s, x, (int64_t)w.frames * FRAME) != LM_OK) fail_msg("%s", e.text);
-    text_input_free(&w.text);
+    lm_text_input_free(&w.text);
     for (int i = 0; i < frames * FRAME; i++) {
         int want = (int)((x[i] + 1) * 127.5f + 0.5f);
         if (clip->clip.data[i] != want)

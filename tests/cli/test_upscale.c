@@ -73,7 +73,7 @@ typedef struct whole {
 static lm_status mean_of_windows(lm_error *e, void *user, const float *x, double t, float *v) {
     const whole *w = user;
     const lm_grid *g = &w->q->grid;
-    const lm_net_use use = upscale_use(pair.large, w->q);
+    const lm_net_use use = lm_upscale_use(pair.large, w->q);
     const float time = (float)t, level = (float)w->q->noise_level;
     const lm_feed feeds[] = {{"x", w->part},         {"cond", w->part_cond},  {"t", &time}, {"text", w->text.states},
                              {"mask", w->text.mask}, {"noise_level", &level}, {NULL, NULL}};
@@ -115,13 +115,13 @@ static void check_against_specification(int frames, int width, int height, const
     lm_error e = {0};
     upscale_request q;
     lumiere_clip *in = make_input(frames, width, height), *out = enlarge(pair.context, pair.large, in, o);
-    assert_int_equal(upscale_resolve(&e, pair.large, o, frames, width, height, &q), LM_OK);
+    assert_int_equal(lm_upscale_resolve(&e, pair.large, o, frames, width, height, &q), LM_OK);
     int64_t frame = (int64_t)q.run_width * q.run_height * 3, n = frame * frames;
     const size_t tile = (size_t)lm_grid_floats(&q.grid) * 4;
     whole w = {.q = &q, .cond = malloc((size_t)n * 4), .part = malloc(tile), .part_cond = malloc(tile)};
     float *x = malloc((size_t)n * sizeof *x);
     make_condition(&q, &in->clip, w.cond);
-    assert_int_equal(text_input_encode(&e, pair.large->text, q.prompt, &w.text), LM_OK);
+    assert_int_equal(lm_text_input_encode(&e, pair.large->text, q.prompt, &w.text), LM_OK);
     for (int f = 0; f < frames; f++) lm_noise_fill(x + f * frame, 1, frame, q.seed, q.clip, 1); // the same for all
     const lm_sampler s = {.kind = LM_SAMPLER_DDIM,
                           .steps = q.steps,
@@ -145,7 +145,7 @@ static void check_against_specification(int frames, int width, int height, const
     free(w.cond);
     free(w.part);
     free(w.part_cond);
-    text_input_free(&w.text);
+    lm_text_input_free(&w.text);
     lumiere_clip_free(&in);
     lumiere_clip_free(&out);
 }

@@ -107,7 +107,7 @@ static void begin(lm_trainer *t, lm_run_config *c, bool video, int clips, int fr
     *t = (lm_trainer){.cfg = c, .net = small(video), .batch = {.clips = clips, .frames = frames}};
     succeed(lm_device_open(&e, "cpu", 2, &t->d), &e);
     succeed(lm_network_create(&e, t->d, &lm_unet_family, &t->net, LM_F32, &t->network), &e);
-    t->train = trainer_use(t, clips, LM_NET_TRAIN);
+    t->train = lm_trainer_use(t, clips, LM_NET_TRAIN);
     lm_graph *graph;
     succeed(lm_network_plan(&e, t->network, &t->train, NULL, &graph), &e);
     const lm_graph *g = t->graph = graph;
@@ -119,14 +119,14 @@ static void begin(lm_trainer *t, lm_run_config *c, bool video, int clips, int fr
     t->average = device_block(t, t->elements, w);
     t->grads = device_block(t, t->grad_elements, NULL);
     t->o.precision = precision; // the network is in floats
-    succeed(trainer_optimiser_create(&e, t), &e);
+    succeed(lm_trainer_optimiser_create(&e, t), &e);
     zero(t, t->moment1, t->grad_elements);
     zero(t, t->moment2, t->second_elements);
     free(w);
 }
 
 static void end(lm_trainer *t) {
-    trainer_optimiser_free(t);
+    lm_trainer_optimiser_free(t);
     float *blocks[] = {t->weights, t->average, t->grads};
     for (int i = 0; i < 3; i++) t->d->backend->release_memory(t->d, blocks[i]);
     lm_network_free(&t->network);
@@ -163,7 +163,7 @@ static void step(lm_trainer *t, int clips, double *loss, double *norm) {
     succeed(t->d->backend->squares(&e, t->d, t->grads, t->grad_elements, &squares), &e);
     *loss = (double)value;
     *norm = sqrt(squares);
-    succeed(trainer_update(&e, t, trainer_schedule(t->cfg, t->step), *norm), &e);
+    succeed(lm_trainer_update(&e, t, lm_trainer_schedule(t->cfg, t->step), *norm), &e);
     t->step++;
 }
 
