@@ -1,10 +1,9 @@
-#include "pipeline/context.h"
+#include "api/done.h"
 
 #include "base/memory.h"
 #include "base/threads.h"
 #include "devices/devices.h"
 #include "media/media.h"
-#include "net/machine_speed.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -23,17 +22,6 @@ lumiere_status lm_api_done(lumiere_context *c, lm_status status, const lm_error 
     else
         c->error = *e;
     return (lumiere_status)status;
-}
-
-lm_status lm_api_device(lm_error *e, const lumiere_context *c) {
-    return c->device ? LM_OK : lm_fail(e, LM_USAGE, "this context could not be created and has no device");
-}
-
-lm_status lm_context_speed(lm_error *e, lumiere_context *c, double *out) {
-    LM_TRY(lm_api_device(e, c)); // a model may come from another context than one without a device
-    if (c->flops_per_second == 0) LM_TRY(lm_measure_speed(e, c->device, c->compute, &c->flops_per_second));
-    *out = c->flops_per_second;
-    return LM_OK;
 }
 
 static lm_status choose_precision(lm_error *e, lumiere_context *c, const char *name) {

@@ -1,5 +1,5 @@
 // What a path holds: a model folder, a weight file or a clip, as JSON.
-#include "pipeline/context.h"
+#include "api/done.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"

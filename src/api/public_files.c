@@ -1,5 +1,5 @@
 // Whether a run's files get in each other's way: by what their names lead to, not by the names.
-#include "pipeline/context.h"
+#include "api/done.h"
 
 #include "base/memory.h"
 #include "base/paths.h"

@@ -1,5 +1,5 @@
 // Measures of the public interface: coherence of a clip, slices through it, two clips beside each other.
-#include "pipeline/context.h"
+#include "api/done.h"
 
 #include "base/memory.h"
 #include "diffusion/multidiffusion.h"

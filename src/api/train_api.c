@@ -1,10 +1,10 @@
 // Training through the public interface: reads the run file and leaves the rest to the train room.
-#include "pipeline/context.h"
+#include "api/done.h"
 
 #include "train/trainer.h"
 
 static lm_status train(lm_error *e, lumiere_context *c, const lumiere_train_options *o) {
-    LM_TRY(lm_api_device(e, c));
+    LM_TRY(lm_context_device(e, c));
     if (!o->run) return lm_fail(e, LM_USAGE, "no run file; name a YAML file, see docs/training.md");
     lm_run_config config = {0};
     lm_status status = lm_run_config_read(e, o->run, o->set, o->set_count, &config);

@@ -90,6 +90,12 @@ static void set_addresses(lm_plan *p) {
     }
 }
 
+double lm_plan_flops(const lm_plan *p) {
+    double sum = 0;
+    for (int i = 0; i < p->node_count; i++) sum += p->nodes[i].flops;
+    return sum;
+}
+
 uint64_t lm_plan_total_bytes(const lm_plan *p) {
     return p->block_bytes + p->workspace_bytes + p->held_bytes;
 }

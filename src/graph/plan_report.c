@@ -15,12 +15,6 @@ int lm_plan_nodes(const lm_plan *p) {
     return p->node_count;
 }
 
-double lm_plan_flops(const lm_plan *p) {
-    double sum = 0;
-    for (int i = 0; i < p->node_count; i++) sum += p->nodes[i].flops;
-    return sum;
-}
-
 lm_node_report lm_plan_node(const lm_plan *p, int i) {
     const plan_node *pn = &p->nodes[i];
     const graph_node *n = &p->g->nodes[pn->index];

@@ -7,10 +7,9 @@
 #include "media/media.h"
 #include "net/families/unet.h"
 #include "net/network.h"
-#include "net/network.h"
 #include "net/text_encoder.h"
-#include "store/style_file.h"
 #include "pipeline/task_options.h"
+#include "store/style_file.h"
 #include "tasks/given.h"
 
 #include <stdatomic.h>
@@ -32,6 +31,8 @@ struct lumiere_clip {
 };
 lm_status lm_clip_read(lm_error *e, const char *path, const uint8_t background[3], double seconds, lumiere_clip **out);
 lumiere_clip *lm_clip_hold(const lumiere_clip *clip); // the same clip, to be freed once more
+void lm_held_clip_free(lumiere_clip **clip);
+void lm_held_clip_hash(const lumiere_clip *clip, char out[17]); // lumiere_clip_hash
 
 // A style that the model's weights have at present.
 typedef struct applied_style {
@@ -108,10 +109,12 @@ lumiere_clip lm_refine_first_shape(const task *t);
 lm_task_options lm_refine_second(const task *t, const lumiere_clip *first);
 lm_status lm_refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
 
-// Ends a public call: the context holds e's message from now on, or none.
-lumiere_status lm_api_done(lumiere_context *c, lm_status status, const lm_error *e);
-lm_status lm_api_device(lm_error *e, const lumiere_context *c); // LM_FAILED when the context has none
+lm_status lm_context_device(lm_error *e, const lumiere_context *c); // LM_USAGE when the context has none
 
+// loaded: with the weights of the text encoder and the base network. LM_MODEL: missing or wrong.
+lm_status lm_model_open(lm_error *e, const lumiere_context *c, const char *folder, bool loaded, lumiere_model **out);
+void lm_model_free(lumiere_model **m);
+double lm_model_default(const lumiere_model *m, const char *key); // lumiere_model_default
 // Loads the weights of the text encoder and the base network, unless they are.
 lm_status lm_model_load(lm_error *e, lumiere_model *m);
 // Waits for the hash of the model's files, m->hash.

@@ -235,7 +235,7 @@ static lm_status make_clip(lm_error *e, const generation *g, lumiere_clip **out)
     if (!c) return lm_fail_memory(e, sizeof *c, "a clip");
     lm_status status = lm_clip_alloc(e, g->r->frames, g->r->width, g->r->height, 3, &c->clip);
     if (status != LM_OK) {
-        lumiere_clip_free(out);
+        lm_held_clip_free(out);
         return status;
     }
     c->clip.fps = g->r->fps;
@@ -269,7 +269,7 @@ static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, l
     lumiere_clip *small = *clip;
     g->started = lm_seconds();
     lm_status status = lm_upscale_run(e, c, g->m, &g->enlargement, &small->clip, &watch, clip);
-    lumiere_clip_free(&small);
+    lm_held_clip_free(&small);
     return status;
 }
 
@@ -286,7 +286,7 @@ static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, 
     if (!g->t->enlarges) return LM_OK;
     free_buffers(g);
     if (!g->o->base || g->o->base(g->o->user, *out)) return enlarge(e, c, g, out);
-    lumiere_clip_free(out);
+    lm_held_clip_free(out);
     return lm_fail(e, LM_CANCELLED, "stopped before the enlargement");
 }
 

@@ -21,10 +21,10 @@ lm_status lm_recipe_add_members(lm_error *e, json_t *recipe, const char *text) {
 
 static json_t *recipe_object(const lumiere_model *m, const request *r) {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:i, s:f, s:i, s:f, s:s, s:f, s:s}", //
-                     "program", "lumiere", "version", LUMIERE_VERSION, "model", lumiere_model_name(m), "model_hash",
-                     m->hash, "prompt", r->prompt, "negative_prompt", r->negative, "seed", (json_int_t)r->seed, "clip",
-                     (json_int_t)r->clip, "frames", r->frames, "width", r->width, "height", r->height, "fps", r->fps,
-                     "steps", r->steps, "cfg_scale", r->cfg_scale, "sampler",
+                     "program", "lumiere", "version", LUMIERE_VERSION, "model", lm_model_folder_name(m->folder),
+                     "model_hash", m->hash, "prompt", r->prompt, "negative_prompt", r->negative, "seed",
+                     (json_int_t)r->seed, "clip", (json_int_t)r->clip, "frames", r->frames, "width", r->width, "height",
+                     r->height, "fps", r->fps, "steps", r->steps, "cfg_scale", r->cfg_scale, "sampler",
                      lm_choice_name(LM_KEY_sampler, r->sampler), "dynamic_threshold", r->dynamic_threshold, "precision",
                      m->compute == LM_BF16 ? "bf16" : "fp32");
 }
@@ -34,7 +34,7 @@ static lm_status describe_length_and_size(lm_error *e, const lumiere_model *m, c
     upscale_request u;
     int failed = 0;
     bool usual = t->o->task == LM_TASK_GENERATE;
-    if (usual && (t->refine > 0 || lumiere_model_default(m, "refine") > 0))
+    if (usual && (t->refine > 0 || lm_model_default(m, "refine") > 0))
         failed |= json_object_set_new(recipe, "refine", json_real(t->refine));
     if (t->r.windows.count > 1) failed |= json_object_set_new(recipe, "overlap", json_integer(t->r.overlap));
     if (t->enlarges) {

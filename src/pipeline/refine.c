@@ -11,7 +11,7 @@ lm_status lm_refine_resolve(lm_error *e, const lumiere_model *m, task *t) {
     const lm_generate_options *o = &t->o->generate;
     bool asked = o->refine != 0 || o->refine_set, text = t->o->task == LM_TASK_GENERATE;
     int side = t->r.width < t->r.height ? t->r.width : t->r.height;
-    t->refine = asked ? o->refine : text && side >= 2 * SMALLEST ? lumiere_model_default(m, "refine") : 0;
+    t->refine = asked ? o->refine : text && side >= 2 * SMALLEST ? lm_model_default(m, "refine") : 0;
     if (!(t->refine >= 0 && t->refine <= 1))
         return lm_fail(e, LM_USAGE, "refine is %g; 0 (one pass at full size) to 1 are possible", t->refine);
     if (t->refine > 0 && !text)
@@ -116,6 +116,6 @@ lm_status lm_refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m,
     p.after = 0;
     second.input = small;
     lm_status status = lm_task_run(e, c, m, &second, out);
-    lumiere_clip_free(&small);
+    lm_held_clip_free(&small);
     return status;
 }

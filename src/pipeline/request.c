@@ -25,7 +25,7 @@ static int round_up(int n, int multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
-double lumiere_model_default(const lumiere_model *m, const char *key) {
+double lm_model_default(const lumiere_model *m, const char *key) {
     static const struct {
         const char *key;
         double value;
@@ -39,7 +39,7 @@ double lumiere_model_default(const lumiere_model *m, const char *key) {
 
 // value, or the model's default when it is 0; from 1 to most.
 static lm_status resolve_count(lm_error *e, const lumiere_model *m, const char *key, int value, int most, int *out) {
-    double v = value ? value : lumiere_model_default(m, key);
+    double v = value ? value : lm_model_default(m, key);
     if (!(v >= 1 && v <= most && v == floor(v)))
         return lm_fail(e, LM_USAGE, "%s is %.10g; it must be a whole number from 1 to %d", key, v, most);
     *out = (int)v;
@@ -92,7 +92,7 @@ static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lm_gen
 
 static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     LM_TRY(resolve_count(e, m, "steps", o->steps, MAX_STEPS, &r->steps));
-    r->cfg_scale = o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lumiere_model_default(m, "cfg_scale");
+    r->cfg_scale = o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lm_model_default(m, "cfg_scale");
     if (!(r->cfg_scale >= 0 && r->cfg_scale <= 100))
         return lm_fail(e, LM_USAGE, "the guidance scale is %g; it must be 0 to 100", r->cfg_scale);
     r->sampler = o->sampler;
@@ -115,7 +115,7 @@ lm_status lm_request_resolve(lm_error *e, const lumiere_model *m, const lm_gener
     if (r->seed > INT64_MAX) return lm_fail(e, LM_USAGE, "the seed must be below 2^63");
     LM_TRY(resolve_shape(e, m, o, r));
     LM_TRY(resolve_sampler(e, m, o, r));
-    r->fps = o->fps != 0 ? o->fps : lumiere_model_default(m, "fps");
+    r->fps = o->fps != 0 ? o->fps : lm_model_default(m, "fps");
     if (!(r->fps >= 0.1 && r->fps <= 240))
         return lm_fail(e, LM_USAGE, "%g frames a second; 0.1 to 240 are possible", r->fps);
     return LM_OK;

@@ -123,7 +123,7 @@ static int set_numbers(json_t *recipe, const char *key, int a, int b, int c, int
 
 static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
     char hash[17];
-    lumiere_clip_hash(clip, hash);
+    lm_held_clip_hash(clip, hash);
     return json_object_set_new(recipe, key, json_string(hash));
 }
 

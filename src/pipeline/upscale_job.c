@@ -60,15 +60,15 @@ lm_status lm_upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_c
     *json = NULL;
     char hash[17];
     LM_TRY(lm_upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &r));
-    lumiere_clip_hash(in, hash);
+    lm_held_clip_hash(in, hash);
     LM_TRY(lm_model_hash(e, m));
     json_t *recipe =
         json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:[i,i,i,i], s:i, s:f, s:i, s:i, s:i, s:i, s:s}", //
-                  "program", "lumiere", "version", LUMIERE_VERSION, "task", "upscale", "model", lumiere_model_name(m),
-                  "model_hash", m->hash, "input_hash", hash, "prompt", r.prompt, "seed", (json_int_t)r.seed, "clip",
-                  (json_int_t)r.clip, "shape", r.frames, r.height, r.width, 3, "steps", r.steps, "noise_level",
-                  r.noise_level, "window", r.window, "overlap", r.overlap, "tile", r.tile, "tile_overlap",
-                  r.tile_overlap, "precision", m->compute == LM_BF16 ? "bf16" : "fp32");
+                  "program", "lumiere", "version", LUMIERE_VERSION, "task", "upscale", "model",
+                  lm_model_folder_name(m->folder), "model_hash", m->hash, "input_hash", hash, "prompt", r.prompt,
+                  "seed", (json_int_t)r.seed, "clip", (json_int_t)r.clip, "shape", r.frames, r.height, r.width, 3,
+                  "steps", r.steps, "noise_level", r.noise_level, "window", r.window, "overlap", r.overlap, "tile",
+                  r.tile, "tile_overlap", r.tile_overlap, "precision", m->compute == LM_BF16 ? "bf16" : "fp32");
     if (!recipe) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
     lm_status status = LM_OK;
     double fps = lm_upscale_rate(&r, &in->clip);

@@ -64,7 +64,7 @@ static void free_run(run *u) {
     lm_free(u->cond_tile);
     lm_text_input_free(&u->text);
     lm_free(u->scratch);
-    lumiere_clip_free(&u->out);
+    lm_held_clip_free(&u->out);
     lm_pool_free(&u->pool);
 }
 

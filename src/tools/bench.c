@@ -1,5 +1,6 @@
 // The benchmark's report: a line for each row, then its kernels.
 #include "tools/bench_row.h"
+#include "tools/tools.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"
@@ -225,7 +226,7 @@ static lm_status find_rows(lm_error *e, const char *list, const bench_kind **kin
 static lm_status bench(lm_error *e, report *r) {
     const bench_kind *kinds[MAX_ROWS];
     int count;
-    LM_TRY(lm_api_device(e, r->c));
+    LM_TRY(lm_context_device(e, r->c));
     if (r->o->repeat < 1 || r->o->repeat > 1000)
         return lm_fail(e, LM_USAGE, "%d repeats; 1 to 1000 are possible", r->o->repeat);
     if (r->o->batch < 0 || r->o->batch > BENCH_CLIPS)
@@ -239,9 +240,8 @@ static lm_status bench(lm_error *e, report *r) {
     return LM_OK;
 }
 
-lumiere_status lumiere_bench(lumiere_context *c, const lumiere_bench_options *o,
-                             void (*line)(void *user, const char *text), void *user) {
-    lm_error e = {0};
+lm_status lm_bench(lm_error *e, lumiere_context *c, const lumiere_bench_options *o,
+                   void (*line)(void *user, const char *text), void *user) {
     report r = {.c = c, .o = o, .line = line, .user = user};
-    return lm_api_done(c, bench(&e, &r), &e);
+    return bench(e, &r);
 }

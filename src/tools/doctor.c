@@ -1,4 +1,6 @@
 // Is everything in order: the device's arithmetic, memory, the media libraries, a model folder.
+#include "tools/tools.h"
+
 #include "pipeline/upscale.h"
 
 #include "base/memory.h"
@@ -155,7 +157,7 @@ static void check_upscaler(doctor *d, lumiere_model *m) {
     lumiere_estimate estimate;
     const lm_upscale_options o = {0};
     lm_error e = {0};
-    int side = (int)lumiere_model_default(m, "width"), frames = (int)lumiere_model_default(m, "frames");
+    int side = (int)lm_model_default(m, "width"), frames = (int)lm_model_default(m, "frames");
     const lm_status status = lm_upscale_load(&e, m);
     if (status != LM_OK)
         say(d, status, "super-resolution: %s", e.text);
@@ -170,30 +172,28 @@ static void check_upscaler(doctor *d, lumiere_model *m) {
 static void check_model(doctor *d, const char *folder) {
     lumiere_model *m = NULL;
     lumiere_estimate estimate;
-    if (lumiere_model_open(d->c, folder, &m) != LUMIERE_OK) {
-        say(d, d->c->error.status, "model: %s", d->c->error.text);
+    lm_error e = {0};
+    if (lm_model_open(&e, d->c, folder, true, &m) != LM_OK) {
+        say(d, e.status, "model: %s", e.text);
         return;
     }
-    say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lumiere_model_name(m),
+    say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lm_model_folder_name(m->folder),
         lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
-        (double)lm_weights_count(m->weights) / 1e6, lumiere_model_hash(m));
+        (double)lm_weights_count(m->weights) / 1e6, lm_model_hash(&e, m) == LM_OK ? m->hash : "?");
     const lm_task_options o = {.generate = {.prompt = "a rocket"}};
-    lm_error e = {0};
     if (lm_task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
         say(d, e.status, "model: %s", e.text);
     else
         say(d, LM_OK, "model: %d frames at %dx%d, %d steps: about %.0f s and %.0f MB", estimate.frames, estimate.width,
             estimate.height, estimate.steps, estimate.seconds, (double)estimate.bytes / 1e6);
     if (m->ssr) check_upscaler(d, m);
-    lumiere_model_free(&m);
+    lm_model_free(&m);
 }
 
-lumiere_status lumiere_doctor(lumiere_context *c, const char *model,
-                              void (*line)(void *user, bool ok, const char *text), void *user) {
-    lm_error e = {0};
+lm_status lm_doctor(lm_error *e, lumiere_context *c, const char *model,
+                    void (*line)(void *user, bool ok, const char *text), void *user) {
     doctor d = {.c = c, .line = line, .user = user};
-    lm_status status = lm_api_device(&e, c);
-    if (status != LM_OK) return lm_api_done(c, status, &e);
+    LM_TRY(lm_context_device(e, c));
     say(&d, LM_OK, "lumiere %s on %s", LUMIERE_VERSION, c->device->summary);
     say(&d, LM_OK, "precision: %s", c->precision);
     check_arithmetic(&d, LM_F32, 1e-9);
@@ -201,7 +201,6 @@ lumiere_status lumiere_doctor(lumiere_context *c, const char *model,
     check_memory(&d);
     check_media(&d);
     if (model) check_model(&d, model);
-    if (d.failures)
-        status = lm_fail(&e, d.first, "%d check%s failed, see above", d.failures, d.failures == 1 ? "" : "s");
-    return lm_api_done(c, status, &e);
+    if (!d.failures) return LM_OK;
+    return lm_fail(e, d.first, "%d check%s failed, see above", d.failures, d.failures == 1 ? "" : "s");
 }

@@ -1,3 +1,4 @@
+#include "api/done.h"
 #include "cli/run_options.h"
 
 #include "base/plain_text.h"

@@ -333,16 +333,6 @@ bool lm_unet_is_moment(const char *name) {
     return !strncmp(name, "moment_mlp", 10);
 }
 
-int lm_unet_size_multiple(const lm_unet_config *c) {
-    return c->patch << (c->levels - 1);
-}
-
-int lm_unet_frame_multiple(const lm_unet_config *c) {
-    int n = 1;
-    for (int i = 0; i + 1 < c->levels; i++) n <<= c->video && c->temporal_down[i];
-    return n;
-}
-
 // ---- the family ----
 
 static lm_status unet_read(lm_error *e, const char *path, void *config) {

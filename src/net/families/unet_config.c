@@ -42,6 +42,16 @@ lm_unet_config lm_unet_config_ssr(void) {
     return c;
 }
 
+int lm_unet_size_multiple(const lm_unet_config *c) {
+    return c->patch << (c->levels - 1);
+}
+
+int lm_unet_frame_multiple(const lm_unet_config *c) {
+    int n = 1;
+    for (int i = 0; i + 1 < c->levels; i++) n <<= c->video && c->temporal_down[i];
+    return n;
+}
+
 bool lm_unet_is_ssr(const lm_unet_config *c) {
     return c->in_channels == 3 && c->cond_channels == 3 && c->out_channels == 3 && c->noise_level_cond && c->video &&
            c->residual_scale > 0 && lm_unet_frame_multiple(c) == 1;

@@ -51,12 +51,6 @@ static lm_status open_style(lm_error *e, const lumiere_model *m, const lm_style_
     return applied->style ? LM_OK : lm_fail_memory(e, 100, "a style");
 }
 
-void lm_styles_clear(lumiere_model *m) {
-    for (int i = 0; i < m->style_count; i++) lm_free(m->styles[i].style);
-    memset(m->styles, 0, sizeof m->styles);
-    m->style_count = 0;
-}
-
 typedef struct styling {
     lm_style *styles[LM_MOST_STYLES];
     const applied_style *applied;
