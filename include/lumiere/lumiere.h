@@ -181,7 +181,7 @@ LUMIERE_API void lumiere_request_on_base(lumiere_request *r, bool (*base)(void *
 
 // Checks all settings, and fills in what is left open: from the model, the input, the task, by chance. m NULL: checks
 // what can be checked without a model. estimate, run and describe resolve too.
-LUMIERE_API lumiere_status lumiere_request_resolve(lumiere_request *r, const lumiere_model *m);
+LUMIERE_API lumiere_status lumiere_request_resolve(lumiere_request *r, lumiere_model *m);
 // Whether a setting was set, or given as a clip.
 LUMIERE_API bool lumiere_request_has(const lumiere_request *r, const char *name);
 // A setting as a text: as resolved, else as it was set, else its preset; NULL: there is none, or no memory. A list is a
@@ -207,6 +207,9 @@ LUMIERE_API lumiere_status lumiere_request_estimate(lumiere_request *r, lumiere_
 // or none, runs. LUMIERE_MODEL: a style for another base network, a damaged one, or m lacks what the task needs;
 // LUMIERE_MEDIA: a mask of another size or length than the input, and no "fit" that would change it.
 LUMIERE_API lumiere_status lumiere_request_run(lumiere_request *r, lumiere_model *m, lumiere_clip **out);
+// Ends a run in progress, or else the next one, with LUMIERE_CANCELLED: within one layer of a network. From any thread,
+// and from a signal handler.
+LUMIERE_API void lumiere_request_cancel(lumiere_request *r);
 // The recipe of such a run, a compact JSON object: prompt, seed, settings, model name and hash, version, precision.
 // extra: further members as a JSON object, or NULL. Free with lumiere_string_free.
 LUMIERE_API lumiere_status lumiere_request_describe(lumiere_request *r, lumiere_model *m, const char *extra,

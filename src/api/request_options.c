@@ -95,22 +95,8 @@ static void fill_upscale(lumiere_request *r, lm_upscale_options *o) {
         .tile = (int)lm_settings_whole(s, LM_KEY_tile),
         .tile_overlap = (int)lm_settings_whole(s, LM_KEY_tile_overlap),
         .tile_overlap_set = lm_settings_given(s, LM_KEY_tile_overlap),
-        .preview_every = (int)lm_settings_whole(s, LM_KEY_preview_every),
-        .progress = r->progress,
-        .user = r->progress_user,
         .fps = lm_settings_number(s, LM_KEY_fps),
     };
-}
-
-// The pipeline has one user of both callbacks: the request.
-static bool hand_on_progress(void *user, int step, int steps, double seconds_left, const lumiere_clip *preview) {
-    const lumiere_request *r = user;
-    return r->progress(r->progress_user, step, steps, seconds_left, preview);
-}
-
-static bool hand_on_base(void *user, const lumiere_clip *clip) {
-    const lumiere_request *r = user;
-    return r->base(r->base_user, clip);
 }
 
 static void fill_generate(lumiere_request *r, lm_generate_options *o) {
@@ -131,10 +117,6 @@ static void fill_generate(lumiere_request *r, lm_generate_options *o) {
         .sampler = (lm_sampler_kind)lm_settings_choice(s, LM_KEY_sampler),
         .sampler_set = lm_settings_given(s, LM_KEY_sampler),
         .dynamic_threshold = lm_settings_number(s, LM_KEY_dynamic_threshold),
-        .preview_every = (int)lm_settings_whole(s, LM_KEY_preview_every),
-        .progress = r->progress ? hand_on_progress : NULL,
-        .base = r->base ? hand_on_base : NULL,
-        .user = r,
         .overlap = (int)lm_settings_whole(s, LM_KEY_overlap),
         .overlap_set = lm_settings_given(s, LM_KEY_overlap),
         .enlarge = asks(s, LM_KEY_no_upscale) ? LM_ENLARGE_NOT

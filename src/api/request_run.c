@@ -24,7 +24,7 @@ static void put_task(lm_settings *s, const task *t) {
     if (lm_setting_of(s->task, LM_KEY_strength)) lm_settings_put_number(s, LM_KEY_strength, t->strength);
 }
 
-static void put_upscale(lm_settings *s, const upscale_request *r, double fps) {
+static void put_upscale(lm_settings *s, const upscale_request *r) {
     lm_settings_put_whole(s, LM_KEY_seed, (int64_t)r->seed);
     lm_settings_put_whole(s, LM_KEY_clip, r->clip);
     lm_settings_put_whole(s, LM_KEY_steps, r->steps);
@@ -33,17 +33,7 @@ static void put_upscale(lm_settings *s, const upscale_request *r, double fps) {
     lm_settings_put_whole(s, LM_KEY_overlap, r->overlap);
     lm_settings_put_whole(s, LM_KEY_tile, r->tile);
     lm_settings_put_whole(s, LM_KEY_tile_overlap, r->tile_overlap);
-    if (fps > 0) lm_settings_put_number(s, LM_KEY_fps, fps); // a picture has none
-}
-
-static lm_status resolve_upscale(lm_error *e, const lumiere_request *r, const lumiere_model *m,
-                                 const request_options *o, lm_settings *out) {
-    upscale_request u;
-    if (!r->input) return lm_fail(e, LM_USAGE, "upscale needs a picture or clip, and none is given");
-    const lm_clip *in = &r->input->clip;
-    LM_TRY(lm_upscale_resolve(e, m, &o->upscale, in->frames, in->width, in->height, &u));
-    put_upscale(out, &u, lm_upscale_rate(&u, in));
-    return LM_OK;
+    if (r->fps > 0) lm_settings_put_number(s, LM_KEY_fps, r->fps); // a picture has none
 }
 
 static lm_status put_styles(lm_error *e, lm_settings *s, const request_options *o) {
@@ -56,80 +46,84 @@ static lm_status put_styles(lm_error *e, lm_settings *s, const request_options *
     return LM_OK;
 }
 
-static lm_status resolve_task(lm_error *e, const lumiere_model *m, const request_options *o, lm_settings *out) {
-    task t;
-    LM_TRY(lm_task_resolve(e, m, &o->task, &t));
-    put_task(out, &t);
-    return put_styles(e, out, o);
+static lm_status resolve_job(lm_error *e, lumiere_request *r, lumiere_model *m) {
+    if (r->asked.task != LM_TASK_UPSCALE) return lm_job_resolve(e, m, &r->options.task, &r->job);
+    if (!r->input) return lm_fail(e, LM_USAGE, "upscale needs a picture or clip, and none is given");
+    return lm_job_resolve_upscale(e, m, r->input, &r->options.upscale, &r->job);
 }
 
-lm_status lm_request_resolve_with(lm_error *e, lumiere_request *r, const lumiere_model *m, request_options *out) {
-    lm_settings filled = {0};
-    LM_TRY(lm_request_fill(e, r, out));
-    lm_status status = lm_settings_copy(e, &r->asked, &filled);
-    if (status == LM_OK)
-        status = r->asked.task == LM_TASK_UPSCALE ? resolve_upscale(e, r, m, out, &filled)
-                                                  : resolve_task(e, m, out, &filled);
-    if (r->is_resolved) lm_settings_free(&r->resolved);
-    r->is_resolved = status == LM_OK;
-    if (r->is_resolved)
-        r->resolved = filled;
-    else
-        lm_settings_free(&filled);
+static lm_status put_resolved(lm_error *e, lumiere_request *r) {
+    if (r->asked.task != LM_TASK_UPSCALE) {
+        put_task(&r->resolved, &r->job.task);
+        return put_styles(e, &r->resolved, &r->options);
+    }
+    put_upscale(&r->resolved, &r->job.stages[0].enlarge);
+    return LM_OK;
+}
+
+// The request's job with m: settings are resolved once, until they are changed or another model comes.
+static lm_status resolve(lm_error *e, lumiere_request *r, lumiere_model *m) {
+    if (r->is_resolved && r->job.m == m) return LM_OK;
+    lm_request_changed(r);
+    LM_TRY(lm_request_fill(e, r, &r->options));
+    LM_TRY(resolve_job(e, r, m));
+    r->resolutions++;
+    LM_TRY(lm_settings_copy(e, &r->asked, &r->resolved));
+    r->is_resolved = true;
+    lm_status status = put_resolved(e, r);
+    if (status != LM_OK) lm_request_changed(r);
     return status;
 }
 
-lumiere_status lumiere_request_resolve(lumiere_request *r, const lumiere_model *m) {
+lumiere_status lumiere_request_resolve(lumiere_request *r, lumiere_model *m) {
     lm_error e = {0};
-    request_options o;
-    return lm_request_done(r, m ? lm_request_resolve_with(&e, r, m, &o) : lm_request_fill(&e, r, &o), &e);
+    return lm_request_done(r, m ? resolve(&e, r, m) : lm_request_fill(&e, r, &r->options), &e);
 }
 
 // The model's weights in the request's styles.
-static lm_status apply_styles(lm_error *e, const lumiere_request *r, lumiere_model *m, const request_options *o) {
+static lm_status apply_styles(lm_error *e, const lumiere_request *r, lumiere_model *m) {
+    const request_options *o = &r->options;
     if (m->styles_of == r->number || (!o->style_count && !m->style_count)) return LM_OK;
     LM_TRY(lm_model_set_styles(e, m, o->styles, o->style_count));
     m->styles_of = r->number;
     return LM_OK;
 }
 
-static lm_status prepare(lm_error *e, lumiere_request *r, lumiere_model *m, request_options *o) {
-    LM_TRY(lm_request_resolve_with(e, r, m, o));
-    return r->asked.task == LM_TASK_UPSCALE ? LM_OK : apply_styles(e, r, m, o);
+static lm_status prepare(lm_error *e, lumiere_request *r, lumiere_model *m) {
+    LM_TRY(resolve(e, r, m));
+    return r->asked.task == LM_TASK_UPSCALE ? LM_OK : apply_styles(e, r, m);
 }
 
 lumiere_status lumiere_request_estimate(lumiere_request *r, lumiere_model *m, lumiere_estimate *out) {
     lm_error e = {0};
-    request_options o;
     *out = (lumiere_estimate){0};
-    lm_status status = prepare(&e, r, m, &o);
-    if (status == LM_OK && r->asked.task == LM_TASK_UPSCALE) {
-        const lm_clip *in = &r->input->clip;
-        status = lm_upscale_estimate(&e, &m->own, m, in->frames, in->width, in->height, &o.upscale, out);
-    } else if (status == LM_OK) {
-        status = lm_task_estimate(&e, &m->own, m, &o.task, out);
-    }
+    lm_status status = prepare(&e, r, m);
+    if (status == LM_OK) status = lm_job_estimate(&e, &r->job, out);
     return lm_request_done(r, status, &e);
 }
 
 lumiere_status lumiere_request_run(lumiere_request *r, lumiere_model *m, lumiere_clip **out) {
     lm_error e = {0};
-    request_options o;
     *out = NULL;
-    lm_status status = prepare(&e, r, m, &o);
-    if (status == LM_OK)
-        status = r->asked.task == LM_TASK_UPSCALE ? lm_upscale_clip(&e, &m->own, m, r->input, &o.upscale, out)
-                                                  : lm_task_run(&e, &m->own, m, &o.task, out);
+    lm_status status = prepare(&e, r, m);
+    if (status == LM_OK) {
+        r->job.watch = r->watch;
+        r->job.watch.preview_every = (int)lm_settings_whole(&r->asked, LM_KEY_preview_every);
+        r->job.cancelled = &r->cancelled;
+        status = lm_job_run(&e, &r->job, out);
+        atomic_store(&r->cancelled, false);
+    }
     return lm_request_done(r, status, &e);
+}
+
+void lumiere_request_cancel(lumiere_request *r) {
+    atomic_store(&r->cancelled, true);
 }
 
 lumiere_status lumiere_request_describe(lumiere_request *r, lumiere_model *m, const char *extra, char **json) {
     lm_error e = {0};
-    request_options o;
     *json = NULL;
-    lm_status status = prepare(&e, r, m, &o);
-    if (status == LM_OK)
-        status = r->asked.task == LM_TASK_UPSCALE ? lm_upscale_recipe(&e, m, r->input, &o.upscale, extra, json)
-                                                  : lm_task_recipe(&e, m, &o.task, extra, json);
+    lm_status status = prepare(&e, r, m);
+    if (status == LM_OK) status = lm_job_describe(&e, &r->job, extra, json);
     return lm_request_done(r, status, &e);
 }

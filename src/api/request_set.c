@@ -194,13 +194,13 @@ lumiere_status lumiere_request_read_clip(lumiere_request *r, const lumiere_model
 }
 
 void lumiere_request_on_progress(lumiere_request *r, lumiere_progress progress, void *user) {
-    r->progress = progress;
-    r->progress_user = user;
+    r->watch.progress = progress;
+    r->watch.progress_user = user;
 }
 
 void lumiere_request_on_base(lumiere_request *r, bool (*base)(void *user, const lumiere_clip *clip), void *user) {
-    r->base = base;
-    r->base_user = user;
+    r->watch.base = base;
+    r->watch.base_user = user;
 }
 
 bool lumiere_request_has(const lumiere_request *r, const char *name) {

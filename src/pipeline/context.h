@@ -87,27 +87,11 @@ typedef struct task {
     double refine;                  // text to video in two passes: that of the second one's start; 0: one pass
 } task;
 lm_status lm_task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out);
+void lm_task_fill_given(task *t); // given_options, from the input and the resolved shape
 lm_status lm_task_fit(lm_error *e, task *t);
 void lm_task_free(task *t);
 int lm_task_steps(const task *t);              // that are computed: fewer than r.steps below strength 1
 bool lm_task_starts_from_input(const task *t); // made noisy
-
-// Checks everything that can be checked before a run, and says what it will take.
-lm_status lm_task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                           lumiere_estimate *out);
-// How such a run makes its clip, as JSON. extra: further members as a JSON object, or NULL. Free with lm_free.
-lm_status lm_task_recipe(lm_error *e, lumiere_model *m, const lm_task_options *o, const char *extra, char **json);
-// Resolves and runs a task.
-lm_status lm_task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                      lumiere_clip **out);
-
-// Text to video in two passes, refine.c. The options of the first, and of the second with the clip that came out of it,
-// whose shape alone is known before.
-lm_status lm_refine_resolve(lm_error *e, const lumiere_model *m, task *t); // t->refine
-lm_task_options lm_refine_first(const task *t);
-lumiere_clip lm_refine_first_shape(const task *t);
-lm_task_options lm_refine_second(const task *t, const lumiere_clip *first);
-lm_status lm_refine_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const task *t, lumiere_clip **out);
 
 lm_status lm_context_device(lm_error *e, const lumiere_context *c); // LM_USAGE when the context has none
 
@@ -129,7 +113,8 @@ lm_status lm_styles_describe(lm_error *e, const lumiere_model *m, struct json_t 
 void lm_styles_clear(lumiere_model *m); // the list, not the weights
 
 lm_status lm_request_resolve(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *out);
-int lm_evaluations_per_step(const request *r); // of the network: 2 with guidance
+void lm_request_resize(const lumiere_model *m, request *r, int width, int height); // the same of another size
+int lm_evaluations_per_step(const request *r);                                     // of the network: 2 with guidance
 
 lm_net_use lm_base_use(const lumiere_model *m, const request *r); // of the base network
 // Whether it fits, without its plan; and its plan. LM_MEMORY names a size or number of frames that fits.
@@ -147,9 +132,6 @@ lm_status lm_prompt_check(lm_error *e, const lumiere_model *m, const char *text,
 
 // Adds the members of the recipe that tell a task from text to video. false: no memory.
 bool lm_task_describe(const task *t, struct json_t *recipe);
-// Merges the members of the JSON object in text; "" and NULL add none.
-lm_status lm_recipe_add_members(lm_error *e, struct json_t *recipe, const char *text);
-
 // Of networks that take so many operations. NaN for a model that is not loaded while the machine was not measured.
 lm_status lm_estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out);
 // As lm_measure_speed, measured once.

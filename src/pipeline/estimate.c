@@ -1,5 +1,5 @@
 // What a run will need and take, before it starts.
-#include "pipeline/upscale.h"
+#include "pipeline/context.h"
 
 #include "base/memory.h"
 #include "net/machine_speed.h"
@@ -54,76 +54,9 @@ lm_status lm_task_check_buffers(lm_error *e, const lumiere_model *m, const task 
                    t->r.frames, t->r.width, t->r.height, need / 1e9, have / 1e9, frames < 1 ? 1 : frames);
 }
 
-// What super-resolution adds.
-static lm_status add_enlargement(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, uint64_t buffers,
-                                 lumiere_estimate *out) {
-    upscale_request u;
-    LM_TRY(lm_task_enlargement(e, m, t, &u));
-    LM_TRY(lm_upscale_check(e, c, m, &u));
-    lm_net_cost cost;
-    LM_TRY(lm_upscale_cost(e, m, &u, &cost));
-    uint64_t later = lm_upscale_buffer_bytes(&u, c->threads);
-    out->bytes += cost.bytes + (later > buffers ? later - buffers : 0);
-    out->flops += cost.flops * (double)lm_upscale_evaluations(&u);
-    out->base_width = out->width;
-    out->base_height = out->height;
-    out->width = u.width;
-    out->height = u.height;
-    return LM_OK;
-}
-
 lm_status lm_estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out) {
     double speed = c->flops_per_second;
     if (m->weights) LM_TRY(lm_context_speed(e, c, &speed));
     *out = speed > 0 ? lm_network_seconds(flops, speed) : (double)NAN;
     return LM_OK;
-}
-
-static lm_status estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const task *t, lumiere_estimate *out) {
-    const request *r = &t->r;
-    LM_TRY(lm_prompt_check(e, m, r->negative, out->lost_words, sizeof out->lost_words));
-    LM_TRY(lm_prompt_check(e, m, r->prompt, out->lost_words, sizeof out->lost_words));
-    LM_TRY(lm_base_check(e, m, r));
-    LM_TRY(lm_task_check_buffers(e, m, t));
-    lm_net_cost cost;
-    LM_TRY(lm_base_cost(e, m, r, &cost));
-    out->steps = lm_task_steps(t);
-    out->frames = r->frames;
-    out->width = r->width;
-    out->height = r->height;
-    out->fps = r->fps;
-    uint64_t buffers = lm_task_buffer_bytes(m, t);
-    out->bytes = cost.bytes + buffers;
-    out->flops = cost.flops * out->steps * lm_evaluations_per_step(r) * r->windows.count;
-    if (t->enlarges) LM_TRY(add_enlargement(e, c, m, t, buffers, out));
-    LM_TRY(lm_estimate_seconds(e, c, m, out->flops, &out->seconds));
-    if (!t->o->input) return LM_OK;
-    const lm_given_options *g = &t->given_options;
-    const lm_fit fit = lm_given_fit(g);
-    bool picture = g->task == LM_TASK_ANIMATE || g->task == LM_TASK_CINEMAGRAPH;
-    lm_fit_describe(&fit, picture ? 1 : g->input->frames, g->input_fps, r->frames, r->fps, out->fit, sizeof out->fit);
-    return LM_OK;
-}
-
-static lm_status estimate_task(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                               lumiere_estimate *out) {
-    task t;
-    LM_TRY(lm_task_resolve(e, m, o, &t));
-    if (t.refine == 0) return estimate(e, c, m, &t, out);
-    lumiere_clip shape = lm_refine_first_shape(&t);
-    lm_task_options first = lm_refine_first(&t), second = lm_refine_second(&t, &shape);
-    lumiere_estimate small = {0};
-    LM_TRY(estimate_task(e, c, m, &first, &small));
-    LM_TRY(estimate_task(e, c, m, &second, out));
-    out->fit[0] = 0;
-    out->steps += small.steps;
-    out->flops += small.flops;
-    out->seconds += small.seconds;
-    return LM_OK;
-}
-
-lm_status lm_task_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                           lumiere_estimate *out) {
-    *out = (lumiere_estimate){0};
-    return estimate_task(e, c, m, o, out);
 }

@@ -80,16 +80,21 @@ static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lm_ge
     return LM_OK;
 }
 
+void lm_request_resize(const lumiere_model *m, request *r, int width, int height) {
+    const int side = lm_unet_size_multiple(&m->config);
+    r->width = width;
+    r->height = height;
+    r->run_width = round_up(width, side);
+    r->run_height = round_up(height, side);
+}
+
 static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     LM_TRY(resolve_frames(e, m, o, r));
     LM_TRY(resolve_count(e, m, "width", o->width, LM_MAX_SIDE, &r->width));
     LM_TRY(resolve_count(e, m, "height", o->height, LM_MAX_SIDE, &r->height));
-    int side = lm_unet_size_multiple(&m->config);
-    r->run_width = round_up(r->width, side);
-    r->run_height = round_up(r->height, side);
+    lm_request_resize(m, r, r->width, r->height);
     return LM_OK;
 }
-
 static lm_status resolve_sampler(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {
     LM_TRY(resolve_count(e, m, "steps", o->steps, MAX_STEPS, &r->steps));
     r->cfg_scale = o->cfg_scale != 0 || o->cfg_scale_set ? o->cfg_scale : lm_model_default(m, "cfg_scale");

@@ -1,6 +1,6 @@
 // A task's options made ready for a run: defaults that depend on the input, the input fitted, what the recipe says of
 // it.
-#include "pipeline/upscale.h"
+#include "pipeline/context.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -10,27 +10,31 @@ static bool of_picture(const lm_task_options *o) {
     return o->task == LM_TASK_ANIMATE || o->task == LM_TASK_CINEMAGRAPH || o->input->clip.frames == 1;
 }
 
-// Frames and size that were left open, from the input.
-static void fill_defaults(const lm_task_options *o, const request *model, double input_fps, lm_generate_options *out) {
+// Frames and size that were left open, from the input. What is out of range stays so and is refused later.
+static void fill_defaults(const lm_task_options *o, const lumiere_model *m, lm_generate_options *out) {
     const lm_clip *c = &o->input->clip;
+    const double fps = out->fps > 0 ? out->fps : lm_model_default(m, "fps");
     if (out->frames == 0) {
-        int lasting = of_picture(o) ? model->frames : lm_fit_duration(c->frames, input_fps, model->fps);
-        out->frames = lasting < model->frames ? lasting : model->frames;
+        const int most = (int)lm_model_default(m, "frames");
+        int lasting = of_picture(o) ? most : lm_fit_duration(c->frames, c->fps > 0 ? c->fps : fps, fps);
+        out->frames = lasting < most ? lasting : most;
     }
     if (o->task != LM_TASK_OUTPAINT || (out->width && out->height)) return;
     double across = (double)c->width + o->pad.left + o->pad.right,
            down = (double)c->height + o->pad.top + o->pad.bottom;
-    double area = (double)model->width * model->height;
+    double area = (out->width ? out->width : lm_model_default(m, "width")) *
+                  (out->height ? out->height : lm_model_default(m, "height"));
     double width = out->width ? out->width : out->height ? out->height * across / down : sqrt(area * across / down);
     double height = out->height ? out->height : width * down / across;
     out->width = (int)fmin(fmax(round(width), 1), LM_MAX_SIDE);
     out->height = (int)fmin(fmax(round(height), 1), LM_MAX_SIDE);
 }
 
-static void fill_given(task *t, double input_fps) {
+void lm_task_fill_given(task *t) {
     const lm_task_options *o = t->o;
     const request *r = &t->r;
     const lm_sides *pad = &o->pad;
+    const double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : r->fps;
     t->given_options = (lm_given_options){
         .task = o->task,
         .input = &o->input->clip,
@@ -75,30 +79,16 @@ static double resolve_strength(const lm_task_options *o) {
     return o->strength_set || o->strength > 0 ? o->strength : lm_settings_number(&none, LM_KEY_strength);
 }
 
-static lm_status resolve_enlargement(lm_error *e, const lumiere_model *m, task *t) {
-    lm_enlargement asked = t->o->generate.enlarge;
-    t->enlarges =
-        asked == LM_ENLARGE || (asked == LM_ENLARGE_DEFAULT && t->o->task == LM_TASK_GENERATE && m->ssr != NULL);
-    upscale_request ignored;
-    return t->enlarges ? lm_task_enlargement(e, m, t, &ignored) : LM_OK;
-}
-
 lm_status lm_task_resolve(lm_error *e, const lumiere_model *m, const lm_task_options *o, task *out) {
     *out = (task){.o = o};
     LM_TRY(check_options(e, m, o));
     out->strength = resolve_strength(o);
-    LM_TRY(lm_request_resolve(e, m, &o->generate, &out->r));
-    LM_TRY(resolve_enlargement(e, m, out));
-    LM_TRY(lm_refine_resolve(e, m, out));
-    if (!o->input) return LM_OK;
-    double input_fps = o->input->clip.fps > 0 ? o->input->clip.fps : out->r.fps;
     lm_generate_options filled = o->generate;
-    fill_given(out, input_fps);
-    LM_TRY(lm_given_check(e, &out->given_options));
-    fill_defaults(o, &out->r, input_fps, &filled);
+    if (o->input) fill_defaults(o, m, &filled);
     LM_TRY(lm_request_resolve(e, m, &filled, &out->r));
-    fill_given(out, input_fps);
-    return LM_OK;
+    if (!o->input) return LM_OK;
+    lm_task_fill_given(out);
+    return lm_given_check(e, &out->given_options);
 }
 
 lm_status lm_task_fit(lm_error *e, task *t) {

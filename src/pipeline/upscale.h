@@ -33,17 +33,6 @@ lm_status lm_upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upsca
 // Frames a second of what is made of a clip.
 double lm_upscale_rate(const upscale_request *r, const lm_clip *in);
 
-// That of the clip that a task makes.
-lm_status lm_task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out);
-
-// Each as its relative of a task: check and estimate, run, describe.
-lm_status lm_upscale_estimate(lm_error *e, lumiere_context *c, lumiere_model *m, int frames, int width, int height,
-                              const lm_upscale_options *o, lumiere_estimate *out);
-lm_status lm_upscale_clip(lm_error *e, const lumiere_context *c, lumiere_model *m, const lumiere_clip *in,
-                          const lm_upscale_options *o, lumiere_clip **out);
-lm_status lm_upscale_recipe(lm_error *e, const lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
-                            const char *extra, char **json);
-
 int64_t lm_upscale_evaluations(const upscale_request *r); // of the network, in the whole run
 // Bytes beside the plan's and the weights: the noisy clip, a window's buffers, the frames made.
 uint64_t lm_upscale_buffer_bytes(const upscale_request *r, int threads);
@@ -54,14 +43,3 @@ lm_status lm_upscale_check(lm_error *e, const lumiere_context *c, lumiere_model 
 lm_status lm_upscale_load(lm_error *e, lumiere_model *m); // the weights
 // Loads the weights and makes the plan. LM_MEMORY names tiles or a number of frames that fit.
 lm_status lm_upscale_prepare(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r);
-
-// Called after every evaluation. preview: the whole clip as predicted so far, where a step is done and that is due,
-// else NULL. false stops.
-typedef struct upscale_watch {
-    int preview_every; // steps; 0: never
-    bool (*report)(void *user, int64_t done, int64_t all, const lumiere_clip *preview);
-    void *user;
-} upscale_watch;
-// in: RGB of the request's shape. *out is NULL on failure. upscale_prepare comes first.
-lm_status lm_upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
-                         const lm_clip *in, const upscale_watch *watch, lumiere_clip **out);

@@ -109,11 +109,6 @@ double lm_upscale_rate(const upscale_request *r, const lm_clip *in) {
     return r->fps > 0 ? r->fps : in->fps > 0 ? in->fps : in->frames > 1 ? USUAL_FPS : 0;
 }
 
-lm_status lm_task_enlargement(lm_error *e, const lumiere_model *m, const task *t, upscale_request *out) {
-    const lm_upscale_options o = {.prompt = t->r.prompt, .seed = t->r.seed, .clip = t->r.clip};
-    return lm_upscale_resolve(e, m, &o, t->r.frames, t->r.width, t->r.height, out);
-}
-
 int64_t lm_upscale_evaluations(const upscale_request *r) {
     return (int64_t)r->steps * r->grid.time.count * r->grid.rows.count * r->grid.columns.count;
 }

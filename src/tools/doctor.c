@@ -1,7 +1,7 @@
 // Is everything in order: the device's arithmetic, memory, the media libraries, a model folder.
 #include "tools/tools.h"
 
-#include "pipeline/upscale.h"
+#include "pipeline/job.h"
 
 #include "base/memory.h"
 #include "base/plain_text.h"
@@ -154,39 +154,50 @@ static void check_media(doctor *d) {
 }
 
 static void check_upscaler(doctor *d, lumiere_model *m) {
-    lumiere_estimate estimate;
     const lm_upscale_options o = {0};
     lm_error e = {0};
-    int side = (int)lm_model_default(m, "width"), frames = (int)lm_model_default(m, "frames");
-    const lm_status status = lm_upscale_load(&e, m);
+    lm_job job;
+    lumiere_estimate estimate;
+    const int side = (int)lm_model_default(m, "width"), frames = (int)lm_model_default(m, "frames");
+    const lumiere_clip shape = {.clip = {.frames = frames, .width = side, .height = side, .channels = 3}};
+    lm_status status = lm_upscale_load(&e, m);
+    if (status == LM_OK) status = lm_job_resolve_upscale(&e, m, &shape, &o, &job);
+    if (status == LM_OK) status = lm_job_estimate(&e, &job, &estimate);
     if (status != LM_OK)
         say(d, status, "super-resolution: %s", e.text);
-    else if (lm_upscale_estimate(&e, d->c, m, frames, side, side, &o, &estimate) != LM_OK)
-        say(d, e.status, "super-resolution: %s", e.text);
     else
         say(d, LM_OK, "super-resolution: %.1f million weights; %d frames to %dx%d: about %.0f s and %.0f MB",
             (double)lm_weights_count(m->ssr->weights) / 1e6, frames, estimate.width, estimate.height, estimate.seconds,
             (double)estimate.bytes / 1e6);
 }
 
-static void check_model(doctor *d, const char *folder) {
-    lumiere_model *m = NULL;
-    lumiere_estimate estimate;
-    lm_error e = {0};
-    if (lm_model_open(&e, d->c, folder, true, &m) != LM_OK) {
-        say(d, e.status, "model: %s", e.text);
-        return;
-    }
-    say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lm_model_folder_name(m->folder),
-        lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
-        (double)lm_weights_count(m->weights) / 1e6, lm_model_hash(&e, m) == LM_OK ? m->hash : "?");
+static void check_generation(doctor *d, lumiere_model *m) {
     const lm_task_options o = {.generate = {.prompt = "a rocket"}};
-    if (lm_task_estimate(&e, d->c, m, &o, &estimate) != LM_OK)
-        say(d, e.status, "model: %s", e.text);
+    lm_error e = {0};
+    lm_job job;
+    lumiere_estimate estimate;
+    lm_status status = lm_job_resolve(&e, m, &o, &job);
+    if (status == LM_OK) status = lm_job_estimate(&e, &job, &estimate);
+    if (status != LM_OK)
+        say(d, status, "model: %s", e.text);
     else
         say(d, LM_OK, "model: %d frames at %dx%d, %d steps: about %.0f s and %.0f MB", estimate.frames, estimate.width,
             estimate.height, estimate.steps, estimate.seconds, (double)estimate.bytes / 1e6);
-    if (m->ssr) check_upscaler(d, m);
+}
+
+static void check_model(doctor *d, const char *folder) {
+    lumiere_model *m = NULL;
+    lm_error e = {0};
+    lm_status status = lm_model_open(&e, d->c, folder, true, &m);
+    if (status == LM_OK) status = lm_model_hash(&e, m);
+    if (status == LM_OK) {
+        say(d, LM_OK, "model: %s %s, %s, %.1f million weights, hash %s", lm_model_folder_name(m->folder),
+            lm_model_folder_version(m->folder), lm_model_folder_licence(m->folder),
+            (double)lm_weights_count(m->weights) / 1e6, m->hash);
+        check_generation(d, m);
+        if (m->ssr) check_upscaler(d, m);
+    } else
+        say(d, status, "model: %s", e.text);
     lm_model_free(&m);
 }
 

@@ -1,7 +1,7 @@
-// The run of super-resolution. Beside the noisy clip itself there is only one window of everything else: windows are
+// The stage that enlarges a clip. Beside the noisy clip itself there is only one window of everything else: windows are
 // taken in the order of time, and a frame takes its step as soon as no further window holds it, since none of those
 // looks at it any more. So a longer clip takes 15 bytes a pixel: 12 for the noisy clip and 3 for the frames made.
-#include "pipeline/upscale.h"
+#include "pipeline/job.h"
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -16,10 +16,10 @@
 enum { NOISE_STEP = 1 }; // of the noise's key; the base network's is 0
 
 typedef struct run {
+    const lm_job *job;
     lumiere_model *m;
     const upscale_request *r;
     const lm_clip *in;
-    const upscale_watch *watch;
     lm_pool *pool;
     int64_t frame;           // floats of a frame as computed
     float *x;                // [frames, frame]: noisy residual
@@ -32,7 +32,7 @@ typedef struct run {
     int64_t piece;       // floats of a piece
     int sum_at, cond_at; // cond_at -1: nothing yet
     int step;
-    int64_t done, all; // evaluations
+    int done; // evaluations
     lumiere_clip *out;
 } run;
 
@@ -111,7 +111,7 @@ static void store_frames(run *u, const float *x0, int first, int frames) {
 }
 
 static bool preview_due(const run *u) {
-    int every = u->watch->preview_every;
+    int every = u->job->watch.preview_every;
     return every > 0 && (u->step + 1) % every == 0 && u->step + 1 < u->r->steps;
 }
 
@@ -160,10 +160,8 @@ static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
 }
 
 static lm_status report(lm_error *e, run *u, bool step_done) {
-    u->done++;
-    if (!u->watch->report) return LM_OK;
     const lumiere_clip *preview = step_done && preview_due(u) ? u->out : NULL;
-    if (u->watch->report(u->watch->user, u->done, u->all, preview)) return LM_OK;
+    if (lm_job_progress(u->job, ++u->done, preview)) return LM_OK;
     return lm_fail(e, LM_CANCELLED, "stopped in step %d of %d of the enlargement", u->step + 1, u->r->steps);
 }
 
@@ -197,12 +195,12 @@ static lm_status take_steps(lm_error *e, run *u) {
     return LM_OK;
 }
 
-lm_status lm_upscale_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const upscale_request *r,
-                         const lm_clip *in, const upscale_watch *watch, lumiere_clip **out) {
-    run u = {.m = m, .r = r, .in = in, .watch = watch, .all = lm_upscale_evaluations(r), .cond_at = -1};
+lm_status lm_enlarge_run(lm_error *e, const lm_job *j, const lm_stage *s, const lumiere_clip *in, lumiere_clip **out) {
+    run u = {.job = j, .m = j->m, .r = &s->enlarge, .in = &in->clip, .cond_at = -1};
+    const int threads = j->m->own.threads;
     *out = NULL;
-    lm_status status = lm_pool_create(e, c->threads, &u.pool);
-    if (status == LM_OK) status = allocate(e, &u, c->threads);
+    lm_status status = lm_pool_create(e, threads, &u.pool);
+    if (status == LM_OK) status = allocate(e, &u, threads);
     if (status == LM_OK) status = take_steps(e, &u);
     if (status == LM_OK) {
         *out = u.out;

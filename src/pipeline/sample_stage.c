@@ -1,8 +1,7 @@
-// Prompt to frames: prompt -> tokens -> text states -> sampler <-> U-Net -> frames -> super-resolution. The tasks take
-// the same way, with a part of a clip as the network's condition, or a noisy clip to start from.
-#include "pipeline/upscale.h"
+// The stage that samples a clip: tokens -> text states -> sampler <-> U-Net -> frames. The tasks take the same way,
+// with a part of a clip as the network's condition, or a noisy clip to start from.
+#include "pipeline/job.h"
 
-#include "base/clock.h"
 #include "base/memory.h"
 #include "diffusion/guidance.h"
 #include "diffusion/loop.h"
@@ -15,10 +14,10 @@
 enum { INPUT_NOISE = 2 }; // of the noise's key: an input that the same seed made gets other noise than it came from
 
 typedef struct generation {
+    const lm_job *job;
     lumiere_model *m;
     const task *t;
-    const request *r; // t's
-    const lm_generate_options *o;
+    const request *r;         // t's
     text_input with, without; // the prompt, the negative prompt
     int64_t per_frame;        // floats of a frame: run_height x run_width x channels
     int64_t count;            // of the clip that is sampled, [sample_frames, per_frame]
@@ -31,10 +30,6 @@ typedef struct generation {
     int condition_at;         // the frame for which it begins; -1: for none yet
     int step;                 // of the sampler, from 0
     lumiere_clip preview;
-    double started;
-    upscale_request enlargement; // where t->enlarges
-    int later;                   // evaluations of super-resolution, for progress
-    double later_steps;          // what they cost, in steps of this network
 } generation;
 
 // Whether the network is given a part of the clip.
@@ -60,7 +55,7 @@ static lm_status allocate(lm_error *e, generation *g) {
     if (!g->x || !g->unguided || !g->moments || (r->loop && !g->window) || (parts && !g->window_v) ||
         (channels && !g->condition) || (has_given(g) && !g->frame_condition))
         return lm_fail_memory(e, (double)lm_task_buffer_bytes(g->m, g->t), "the clip");
-    if (g->o->preview_every > 0 && g->o->progress) {
+    if (g->job->watch.preview_every > 0 && g->job->watch.progress) {
         LM_TRY(lm_clip_alloc(e, r->frames, r->width, r->height, 3, &g->preview.clip));
         g->preview.clip.fps = r->fps;
     }
@@ -184,15 +179,14 @@ static void to_frames(const generation *g, const float *x, lm_clip *out) {
 
 static bool report_step(void *user, int step, int steps, const float *x0) {
     generation *g = user;
-    g->step = step;
-    if (!g->o->progress) return true;
+    const int every = g->job->watch.preview_every;
     const lumiere_clip *preview = NULL;
-    if (g->o->preview_every > 0 && step % g->o->preview_every == 0 && step < steps) {
+    g->step = step;
+    if (g->job->watch.progress && every > 0 && step % every == 0 && step < steps) {
         to_frames(g, x0, &g->preview.clip);
         preview = &g->preview;
     }
-    double left = (lm_seconds() - g->started) / step * (steps - step + g->later_steps);
-    return g->o->progress(g->o->user, step, steps + g->later, left, preview);
+    return lm_job_progress(g->job, step, preview);
 }
 
 // The clip that sampling starts from: noise, or the input at the noise level t (SDEdit, arXiv 2108.01073); so a held
@@ -224,7 +218,6 @@ static lm_status sample(lm_error *e, generation *g) {
         .progress = report_step,
         .user = g,
     };
-    g->started = lm_seconds();
     fill_start(g, sampler.t_start);
     if (sampler.steps == 0) return LM_OK; // of no strength: the input as it is
     return lm_sample(e, &sampler, g->x, g->count);
@@ -243,63 +236,25 @@ static lm_status make_clip(lm_error *e, const generation *g, lumiere_clip **out)
     return LM_OK;
 }
 
-// Super-resolution is made ready before anything is computed, so that what is wrong with it is known then.
-static lm_status prepare_enlargement(lm_error *e, const lumiere_context *c, generation *g) {
-    if (!g->t->enlarges) return LM_OK;
-    upscale_request *u = &g->enlargement;
-    LM_TRY(lm_task_enlargement(e, g->m, g->t, u));
-    LM_TRY(lm_upscale_prepare(e, c, g->m, u));
-    lm_net_cost base, ssr;
-    LM_TRY(lm_base_cost(e, g->m, g->r, &base));
-    LM_TRY(lm_upscale_cost(e, g->m, u, &ssr));
-    g->later = (int)lm_upscale_evaluations(u);
-    g->later_steps = ssr.flops * g->later / (base.flops * lm_evaluations_per_step(g->r) * g->r->windows.count);
-    return LM_OK;
-}
-
-static bool report_window(void *user, int64_t done, int64_t all, const lumiere_clip *preview) {
-    const generation *g = user;
-    int steps = lm_task_steps(g->t);
-    double left = (lm_seconds() - g->started) / (double)done * (double)(all - done);
-    return !g->o->progress || g->o->progress(g->o->user, steps + (int)done, steps + (int)all, left, preview);
-}
-
-static lm_status enlarge(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **clip) {
-    const upscale_watch watch = {g->o->preview_every, report_window, g};
-    lumiere_clip *small = *clip;
-    g->started = lm_seconds();
-    lm_status status = lm_upscale_run(e, c, g->m, &g->enlargement, &small->clip, &watch, clip);
-    lm_held_clip_free(&small);
-    return status;
-}
-
-static lm_status generate(lm_error *e, const lumiere_context *c, generation *g, lumiere_clip **out) {
-    LM_TRY(lm_model_load(e, g->m));
+static lm_status generate(lm_error *e, generation *g, lumiere_clip **out) {
     LM_TRY(lm_text_input_encode(e, g->m->text, g->r->prompt, &g->with));
     LM_TRY(lm_text_input_encode(e, g->m->text, g->r->negative, &g->without));
-    LM_TRY(lm_base_prepare(e, g->m, g->r));
-    LM_TRY(lm_task_check_buffers(e, g->m, g->t));
-    LM_TRY(prepare_enlargement(e, c, g));
     LM_TRY(allocate(e, g));
     LM_TRY(sample(e, g));
-    LM_TRY(make_clip(e, g, out));
-    if (!g->t->enlarges) return LM_OK;
-    free_buffers(g);
-    if (!g->o->base || g->o->base(g->o->user, *out)) return enlarge(e, c, g, out);
-    lm_held_clip_free(out);
-    return lm_fail(e, LM_CANCELLED, "stopped before the enlargement");
+    return make_clip(e, g, out);
 }
 
-lm_status lm_task_run(lm_error *e, const lumiere_context *c, lumiere_model *m, const lm_task_options *o,
-                      lumiere_clip **out) {
+lm_status lm_sample_run(lm_error *e, const lm_job *j, lm_stage *s, const lumiere_clip *in, lumiere_clip **out) {
+    task *t = &s->task;
+    generation g = {.job = j, .m = j->m, .t = t, .r = &t->r};
     *out = NULL;
-    task t;
-    generation g = {.m = m, .t = &t, .r = &t.r, .o = &o->generate};
-    lm_status status = lm_task_resolve(e, m, o, &t);
-    if (status == LM_OK && t.refine > 0) return lm_refine_run(e, c, m, &t, out);
-    if (status == LM_OK) status = lm_task_fit(e, &t);
-    if (status == LM_OK) status = generate(e, c, &g, out);
+    if (s->continues) {
+        s->options.input = in;
+        lm_task_fill_given(t);
+    }
+    lm_status status = lm_task_fit(e, t);
+    if (status == LM_OK) status = generate(e, &g, out);
     free_buffers(&g);
-    lm_task_free(&t);
+    lm_task_free(t);
     return status;
 }
