@@ -17,6 +17,6 @@ char *base_clip_name(const char *output);
 void base_clip_write(base_clip *b, lumiere_context *c, const lumiere_clip *clip);
 void base_clip_remove(base_clip *b);
 // What the clip of recipe made becomes when it is enlarged as upscale's recipe says; NULL: that is another run.
-json_t *base_clip_becomes(const json_t *made, const char *recipe);
+json_t *base_clip_becomes(const json_t *made, const char *recipe, const lumiere_clip *input);
 // The run's recipe in that of a clip that was kept so; NULL: it is another clip's.
 json_t *base_clip_run(const json_t *made);

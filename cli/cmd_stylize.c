@@ -87,7 +87,7 @@ static lumiere_status set_alphas(lumiere_request *r, const json_t *list, double 
 static lumiere_status fill_row(lumiere_model *model, making *m, sheet *s, int row) {
     const strip *alphas = m->user;
     lumiere_clip *clip = NULL;
-    lumiere_status status = lumiere_request_run(m->r, model, &clip);
+    lumiere_status status = run_request(m->r, model, &clip);
     if (status == LUMIERE_OK && !s->pixels) status = sheet_make(m, s, clip, alphas->count);
     if (status == LUMIERE_OK) sheet_paste(s, clip, row);
     lumiere_clip_free(&clip);

@@ -11,11 +11,11 @@ static char *copy_of(const making *m, const char *name) {
 }
 
 static void warn_if_changed(const making *m, const char *name, const char *hash_name, const char *path) {
-    char now[17];
+    char now[65];
     const char *hash = lumiere_request_get(m->r, hash_name);
     if (!hash) return;
-    lumiere_clip_hash(lumiere_request_clip(m->r, name), now);
-    if (strcmp(hash, now)) complain(0, "%s is not what it was: its hash is %s, not %.40s", path, now, hash);
+    if (lumiere_request_clip_hash(m->r, name, hash, now) == LUMIERE_OK && strcmp(hash, now))
+        complain(0, "%s is not what it was: its hash is %s, not %.64s", path, now, hash);
 }
 
 // Reads the file that a setting names, where it names one.

@@ -84,7 +84,7 @@ static char *recipe_extra(const job *j) {
 static lumiere_status make_recipe(job *j, char **out) {
     char *own = NULL, *extra = recipe_extra(j);
     lumiere_status status = lumiere_request_describe(j->r, j->m, extra, &own);
-    json_t *run = status == LUMIERE_OK ? base_clip_becomes(j->made, own) : NULL;
+    json_t *run = status == LUMIERE_OK ? base_clip_becomes(j->made, own, lumiere_request_clip(j->r, "input")) : NULL;
     if (status == LUMIERE_OK) {
         *out = run ? json_dumps(run, JSON_COMPACT | JSON_REAL_PRECISION(15)) : strdup(own);
         if (!*out) status = LUMIERE_MEMORY, j->why = "no memory for a recipe";
@@ -99,7 +99,7 @@ static lumiere_status enlarge(job *j) {
     double started = output_clock();
     lumiere_status status = announce(j);
     if (status == LUMIERE_OK) status = make_recipe(j, &recipe);
-    if (status == LUMIERE_OK) status = lumiere_request_run(j->r, j->m, &j->large);
+    if (status == LUMIERE_OK) status = run_request(j->r, j->m, &j->large);
     progress_end(j->out.progress);
     if (status == LUMIERE_OK) status = output_write(&j->out, j->large, j->s->out.file, recipe, started);
     free(recipe);
@@ -107,11 +107,11 @@ static lumiere_status enlarge(job *j) {
 }
 
 static void warn_of_other_input(const job *j) {
-    char hash[17];
+    char hash[65];
     const char *wanted = lumiere_request_get(j->r, "input_hash");
     if (!wanted) return;
-    lumiere_clip_hash(lumiere_request_clip(j->r, "input"), hash);
-    if (strcmp(hash, wanted)) complain(0, "%s is not the clip of hash %s: its own is %s", j->input, wanted, hash);
+    if (lumiere_request_clip_hash(j->r, "input", wanted, hash) == LUMIERE_OK && strcmp(hash, wanted))
+        complain(0, "%s is not the clip of hash %s: its own is %s", j->input, wanted, hash);
 }
 
 // As far as the input is known.

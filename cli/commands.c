@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,10 +69,21 @@ void append_word(char *line, size_t size, const char *word) {
 }
 
 static volatile sig_atomic_t stop_requested, pipe_closed;
+static _Atomic(lumiere_request *) running;
 
 static void on_signal(int number) {
     if (number == SIGPIPE) pipe_closed = 1;
     stop_requested = 1;
+    lumiere_request *r = atomic_load(&running);
+    if (r) lumiere_request_cancel(r);
+}
+
+lumiere_status run_request(lumiere_request *r, lumiere_model *m, lumiere_clip **out) {
+    atomic_store(&running, r);
+    if (stop_requested) lumiere_request_cancel(r); // a signal came before
+    lumiere_status status = lumiere_request_run(r, m, out);
+    atomic_store(&running, NULL);
+    return status;
 }
 
 // Where the parent chose that a signal is ignored (nohup), it stays so.

@@ -26,6 +26,8 @@ const char *find_model(const char *given, char *path, size_t size);
 // Appends a word to a command line, after a space and as a shell reads it back.
 void append_word(char *line, size_t size, const char *word);
 
+// As lumiere_request_run; a signal that asks to stop ends it within a layer of a network.
+lumiere_status run_request(lumiere_request *r, lumiere_model *m, lumiere_clip **out);
 // From now on the first SIGINT or SIGTERM only sets a mark, a second one ends the program; SIGHUP and SIGPIPE set the
 // mark, unless they are ignored.
 void watch_interrupts(void);

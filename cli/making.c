@@ -121,8 +121,7 @@ static lumiere_status make_clip(job *j, const char *output) {
     lumiere_status status = lumiere_request_describe(j->r, j->m, extra, &recipe);
     j->out.base.recipe = recipe;
     if (status == LUMIERE_OK)
-        status = j->making->make ? j->making->make(j->out.c, j->m, j->making, &clip)
-                                 : lumiere_request_run(j->r, j->m, &clip);
+        status = j->making->make ? j->making->make(j->out.c, j->m, j->making, &clip) : run_request(j->r, j->m, &clip);
     progress_end(j->out.progress);
     if (status == LUMIERE_OK) status = output_write(&j->out, clip, output, recipe, started);
     if (status == LUMIERE_OK) base_clip_remove(&j->out.base);

@@ -136,7 +136,7 @@ LUMIERE_API const lumiere_setting *lumiere_setting_find(const char *task, const 
 
 // Requests: what is asked of a task, its settings and inputs. A request belongs to no context and no model: it may be
 // resolved, estimated, described and run with one model and then with another, each time on that model's device and in
-// its precision. Its calls must not run at the same time, and a call that is given a model counts as one with the
+// its precision. Its calls, but for lumiere_request_cancel, must not run at the same time, and a call that is given a model counts as one with the
 // model. Status and message of a call that is given a request are the request's.
 typedef struct lumiere_request lumiere_request;
 // task: "generate", "animate" ... On failure *out is still a request, good for its message; NULL only when memory is
@@ -162,6 +162,10 @@ LUMIERE_API lumiere_status lumiere_request_set_json(lumiere_request *r, const ch
 LUMIERE_API lumiere_status lumiere_request_set_clip(lumiere_request *r, const char *name, const lumiere_clip *clip);
 // The clip that was given, NULL: none. Valid until another is given.
 LUMIERE_API const lumiere_clip *lumiere_request_clip(const lumiere_request *r, const char *name);
+// What a recipe says that clip is known by: 64 hex digits, the SHA-256 of the file it was read from; or, for one from
+// memory or a folder of frames, or where like has 16 digits as older recipes do, lumiere_clip_hash of what was read.
+LUMIERE_API lumiere_status lumiere_request_clip_hash(lumiere_request *r, const char *name, const char *like,
+                                                     char out[65]);
 // A clip from a file, whose name recipes then have: of an input so much as the task can use (with m's defaults; m
 // NULL: all), what is transparent over the setting "background".
 LUMIERE_API lumiere_status lumiere_request_read_clip(lumiere_request *r, const lumiere_model *m, const char *name,

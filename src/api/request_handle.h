@@ -24,6 +24,7 @@ struct lumiere_request {
     // but by one chance in 2^63.
     uint64_t number;
     lumiere_clip *input, *mask;
+    char input_digest[LM_DIGEST_HEX], mask_digest[LM_DIGEST_HEX]; // of the files they were read from; "": of none
     lm_watch watch;
     char *text; // that lumiere_request_get returned
 };

@@ -96,6 +96,7 @@ static void fill_upscale(lumiere_request *r, lm_upscale_options *o) {
         .tile_overlap = (int)lm_settings_whole(s, LM_KEY_tile_overlap),
         .tile_overlap_set = lm_settings_given(s, LM_KEY_tile_overlap),
         .fps = lm_settings_number(s, LM_KEY_fps),
+        .input_digest = r->input_digest,
     };
 }
 
@@ -136,6 +137,8 @@ static void fill_task(lumiere_request *r, request_options *out) {
         .task = s->task == LM_TASK_STYLIZE ? LM_TASK_GENERATE : s->task,
         .input = r->input,
         .mask = r->mask,
+        .input_digest = r->input_digest,
+        .mask_digest = r->mask_digest,
         .pad = {pad[0], pad[1], pad[2], pad[3]},
         .feather = lm_settings_number(s, LM_KEY_feather),
         .strength = lm_settings_number(s, LM_KEY_strength),

@@ -2,11 +2,13 @@
 #include "api/request_handle.h"
 
 #include "base/memory.h"
+#include "store/file_digest.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 
 lumiere_status lm_request_done(lumiere_request *r, lm_status status, const lm_error *e) {
@@ -106,6 +108,11 @@ static lumiere_clip **place_of(lumiere_request *r, lm_key id) {
     return id == LM_KEY_input ? &r->input : id == LM_KEY_mask ? &r->mask : NULL;
 }
 
+// Where the digest of its file is kept, LM_DIGEST_HEX bytes; of a setting that has a place.
+static char *digest_of(lumiere_request *r, lm_key id) {
+    return id == LM_KEY_input ? r->input_digest : r->mask_digest;
+}
+
 static lm_status find(lm_error *e, const lumiere_request *r, const char *name, const lm_setting **out) {
     return lm_setting_expect(e, r->asked.task, name ? name : "", out);
 }
@@ -119,7 +126,10 @@ lumiere_status lumiere_request_unset(lumiere_request *r, const char *name) {
     if (status != LM_OK) return lm_request_done(r, status, &e);
     lm_settings_unset(&r->asked, row->id);
     if (row->id == LM_KEY_seed) r->chance = -1;
-    if (place_of(r, row->id)) lumiere_clip_free(place_of(r, row->id));
+    if (place_of(r, row->id)) {
+        lumiere_clip_free(place_of(r, row->id));
+        *digest_of(r, row->id) = 0;
+    }
     return lm_request_done(r, LM_OK, &e);
 }
 
@@ -141,6 +151,7 @@ static lm_status set_clip(lm_error *e, lumiere_request *r, const char *name, con
     LM_TRY(find(e, r, name, &row));
     lumiere_clip **place = place_of(r, row->id);
     if (!place) return lm_fail(e, LM_USAGE, "\"%.40s\" is no clip; it is set by a text", name);
+    *digest_of(r, row->id) = 0;
     lumiere_clip *held = clip ? lm_clip_hold(clip) : NULL; // before the old one goes, which may be the same
     lumiere_clip_free(place);
     *place = held;
@@ -158,16 +169,41 @@ lumiere_status lumiere_request_set_clip(lumiere_request *r, const char *name, co
     return lm_request_done(r, set_clip(&e, r, name, clip), &e);
 }
 
-// How much of an input counts: the run's time and a second more, so that a clip which ends about there is read whole
-// whatever its rate; of a picture its first frame. 0: all.
-static double seconds_of(const lumiere_request *r, const lumiere_model *m, lm_key id) {
+// How much of an input and its mask counts: the run's time and a second more, so that a clip which ends about there is
+// read whole whatever its rate; of a picture its first frame. 0: all.
+static double seconds_of(const lumiere_request *r, const lumiere_model *m) {
     const lm_settings *s = &r->asked;
-    if (id != LM_KEY_input || s->task == LM_TASK_UPSCALE) return 0;
+    if (s->task == LM_TASK_UPSCALE) return 0;
     if (s->task == LM_TASK_ANIMATE || s->task == LM_TASK_CINEMAGRAPH) return 1e-6;
     if (!m) return 0;
     double frames = (double)lm_settings_whole(s, LM_KEY_frames), fps = lm_settings_number(s, LM_KEY_fps);
     if (!(frames > 0)) frames = lumiere_model_default(m, "frames");
     return frames / (fps > 0 ? fps : lumiere_model_default(m, "fps")) + 1;
+}
+
+// A folder of frames is no file: what was read of it is hashed.
+static lm_status digest_file(lm_error *e, const char *path, char out[LM_DIGEST_HEX]) {
+    struct stat info;
+    uint8_t digest[LM_DIGEST_BYTES];
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode)) return LM_OK;
+    lm_error why = {0};
+    const lm_status status = lm_file_digest(&why, path, digest);
+    if (status != LM_OK) return lm_fail(e, LM_MEDIA, "%s", why.text);
+    lm_digest_hex(digest, out);
+    return LM_OK;
+}
+
+lumiere_status lumiere_request_clip_hash(lumiere_request *r, const char *name, const char *like, char out[65]) {
+    lm_error e = {0};
+    const lumiere_clip *clip = lumiere_request_clip(r, name);
+    *out = 0;
+    if (!clip) return lm_request_done(r, lm_fail(&e, LM_USAGE, "no \"%.40s\" was given", name ? name : ""), &e);
+    const char *file = clip == r->input ? r->input_digest : r->mask_digest;
+    if (*file && strlen(like) != 16)
+        strcpy(out, file);
+    else
+        lm_held_clip_hash(clip, out);
+    return lm_request_done(r, LM_OK, &e);
 }
 
 static lm_status read_clip(lm_error *e, lumiere_request *r, const lumiere_model *m, const char *name,
@@ -180,10 +216,10 @@ static lm_status read_clip(lm_error *e, lumiere_request *r, const lumiere_model 
     if (row->id == LM_KEY_input && lm_setting_of(r->asked.task, LM_KEY_background))
         lm_settings_colour(&r->asked, LM_KEY_background, background);
     LM_TRY(lm_settings_set(e, &r->asked, name, path));
-    LM_TRY(lm_clip_read(e, path, background, seconds_of(r, m, row->id), &clip));
+    LM_TRY(lm_clip_read(e, path, background, seconds_of(r, m), &clip));
     lm_status status = set_clip(e, r, name, clip);
     lumiere_clip_free(&clip);
-    return status;
+    return status == LM_OK ? digest_file(e, path, digest_of(r, row->id)) : status;
 }
 
 lumiere_status lumiere_request_read_clip(lumiere_request *r, const lumiere_model *m, const char *name,

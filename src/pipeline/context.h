@@ -132,6 +132,8 @@ lm_status lm_prompt_check(lm_error *e, const lumiere_model *m, const char *text,
 
 // Adds the members of the recipe that tell a task from text to video. false: no memory.
 bool lm_task_describe(const task *t, struct json_t *recipe);
+// Adds what a given clip is known by: the digest of its file as 64 hex digits, or 16 of its frames; key_of says which.
+bool lm_describe_clip(struct json_t *recipe, const char *key, const lumiere_clip *clip, const char *digest);
 // Of networks that take so many operations. NaN for a model that is not loaded while the machine was not measured.
 lm_status lm_estimate_seconds(lm_error *e, lumiere_context *c, const lumiere_model *m, double flops, double *out);
 // As lm_measure_speed, measured once.

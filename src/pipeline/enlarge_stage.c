@@ -141,6 +141,10 @@ static lm_status finish_frames(lm_error *e, run *u, int end) {
     return LM_OK;
 }
 
+static lm_status stopped(lm_error *e, const run *u) {
+    return lm_fail(e, LM_CANCELLED, "stopped in step %d of %d of the enlargement", u->step + 1, u->r->steps);
+}
+
 static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
     const lm_grid *g = &u->r->grid;
     const lm_net_use use = lm_upscale_use(u->m, u->r);
@@ -153,8 +157,11 @@ static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
                              {"mask", u->text.mask},
                              {"noise_level", &(const float){(float)u->r->noise_level}},
                              {NULL, NULL}};
-    LM_TRY(lm_network_run(e, u->m->ssr->network, &use, lm_weights_params(u->m->ssr->weights), NULL, feeds,
-                          (const lm_fetch[]){{"v", u->tile}, {NULL, NULL}}));
+    lm_error why = {0};
+    const lm_status status = lm_network_run(&why, u->m->ssr->network, &use, lm_weights_params(u->m->ssr->weights), NULL,
+                                            feeds, (const lm_fetch[]){{"v", u->tile}, {NULL, NULL}});
+    if (status == LM_CANCELLED) return stopped(e, u);
+    if (status != LM_OK) return lm_fail(e, status, "%s", why.text);
     lm_grid_add(g, i, row, column, u->tile, u->sum, u->sum_at);
     return LM_OK;
 }
@@ -162,7 +169,7 @@ static lm_status evaluate(lm_error *e, run *u, int i, int row, int column) {
 static lm_status report(lm_error *e, run *u, bool step_done) {
     const lumiere_clip *preview = step_done && preview_due(u) ? u->out : NULL;
     if (lm_job_progress(u->job, ++u->done, preview)) return LM_OK;
-    return lm_fail(e, LM_CANCELLED, "stopped in step %d of %d of the enlargement", u->step + 1, u->r->steps);
+    return stopped(e, u);
 }
 
 static lm_status window(lm_error *e, run *u, int i) {

@@ -73,7 +73,7 @@ lm_status lm_job_resolve(lm_error *e, lumiere_model *m, const lm_task_options *o
 
 lm_status lm_job_resolve_upscale(lm_error *e, lumiere_model *m, const lumiere_clip *in, const lm_upscale_options *o,
                                  lm_job *out) {
-    *out = (lm_job){.m = m, .settings = o->settings, .input = in};
+    *out = (lm_job){.m = m, .settings = o->settings, .input = in, .input_digest = o->input_digest};
     lm_stage *s = add_stage(out, LM_STAGE_ENLARGE);
     LM_TRY(lm_upscale_resolve(e, m, o, in->clip.frames, in->clip.width, in->clip.height, &s->enlarge));
     s->enlarge.fps = lm_upscale_rate(&s->enlarge, &in->clip);

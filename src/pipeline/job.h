@@ -33,6 +33,7 @@ typedef struct lm_job {
     const lm_settings *settings; // what was asked, for recipes
     task task;                   // the whole as asked for; of no meaning where the job only enlarges
     const lumiere_clip *input;   // of the first stage; NULL: none
+    const char *input_digest;    // of its file
     lumiere_clip between;        // the shape that the first of two passes makes
     lm_stage stages[LM_MOST_STAGES];
     int count;

@@ -64,16 +64,15 @@ static lm_status describe_clip(lm_error *e, const lm_job *j, json_t **out) {
 static lm_status describe_enlargement(lm_error *e, const lm_job *j, json_t **out) {
     const upscale_request *r = &j->stages[0].enlarge;
     const lumiere_model *m = j->m;
-    char hash[17];
-    lm_held_clip_hash(j->input, hash);
     *out =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:[i,i,i,i], s:i, s:f, s:i, s:i, s:i, s:i, s:s}", //
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:[i,i,i,i], s:i, s:f, s:i, s:i, s:i, s:i, s:s}", //
                   "program", "lumiere", "version", LUMIERE_VERSION, "task", "upscale", "model",
-                  lm_model_folder_name(m->folder), "model_hash", m->hash, "input_hash", hash, "prompt", r->prompt,
-                  "seed", (json_int_t)r->seed, "clip", (json_int_t)r->clip, "shape", r->frames, r->height, r->width, 3,
-                  "steps", r->steps, "noise_level", r->noise_level, "window", r->window, "overlap", r->overlap, "tile",
-                  r->tile, "tile_overlap", r->tile_overlap, "precision", m->compute == LM_BF16 ? "bf16" : "fp32");
+                  lm_model_folder_name(m->folder), "model_hash", m->hash, "prompt", r->prompt, "seed",
+                  (json_int_t)r->seed, "clip", (json_int_t)r->clip, "shape", r->frames, r->height, r->width, 3, "steps",
+                  r->steps, "noise_level", r->noise_level, "window", r->window, "overlap", r->overlap, "tile", r->tile,
+                  "tile_overlap", r->tile_overlap, "precision", m->compute == LM_BF16 ? "bf16" : "fp32");
     if (!*out) return lm_fail(e, LM_USAGE, "the prompt is not valid UTF-8");
+    if (!lm_describe_clip(*out, "input_hash", j->input, j->input_digest)) return lm_fail_memory(e, 4096, "the recipe");
     if (r->fps > 0 && json_object_set_new(*out, "fps", json_real(r->fps))) return lm_fail_memory(e, 4096, "the recipe");
     return LM_OK;
 }

@@ -96,8 +96,11 @@ static lm_status evaluate(lm_error *e, generation *g, const text_input *text, co
                              {"cond", g->condition},
                              {"moment", g->moments},
                              {NULL, NULL}};
-    return lm_network_run(e, g->m->base, &use, lm_weights_params(g->m->weights), NULL, feeds,
-                          (const lm_fetch[]){{"v", v}, {NULL, NULL}});
+    lm_error why = {0};
+    const lm_status status = lm_network_run(&why, g->m->base, &use, lm_weights_params(g->m->weights), NULL, feeds,
+                                            (const lm_fetch[]){{"v", v}, {NULL, NULL}});
+    if (status == LM_CANCELLED) return lm_fail(e, status, "stopped in step %d of %d", g->step + 1, lm_task_steps(g->t));
+    return status == LM_OK ? status : lm_fail(e, status, "%s", why.text);
 }
 
 // Where in the clip the frames of the window stand that begins at a frame.

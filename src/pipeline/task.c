@@ -111,10 +111,13 @@ static int set_numbers(json_t *recipe, const char *key, int a, int b, int c, int
     return json_object_set_new(recipe, key, json_pack("[i,i,i,i]", a, b, c, d));
 }
 
-static int set_clip(json_t *recipe, const char *key, const lumiere_clip *clip) {
-    char hash[17];
-    lm_held_clip_hash(clip, hash);
-    return json_object_set_new(recipe, key, json_string(hash));
+bool lm_describe_clip(json_t *recipe, const char *key, const lumiere_clip *clip, const char *digest) {
+    char hash[17], of[40];
+    const bool file = digest && *digest;
+    if (!file) lm_held_clip_hash(clip, hash);
+    snprintf(of, sizeof of, "%s_of", key);
+    return !json_object_set_new(recipe, key, json_string(file ? digest : hash)) &&
+           !json_object_set_new(recipe, of, json_string(file ? "file" : "frames"));
 }
 
 bool lm_task_describe(const task *t, json_t *recipe) {
@@ -124,8 +127,8 @@ bool lm_task_describe(const task *t, json_t *recipe) {
     if (t->r.loop) failed |= json_object_set_new(recipe, "loop", json_true());
     if (o->task == LM_TASK_GENERATE) return !failed;
     failed |= json_object_set_new(recipe, "task", json_string(lm_task_name(o->task)));
-    failed |= set_clip(recipe, "input_hash", o->input);
-    if (o->mask) failed |= set_clip(recipe, "mask_hash", o->mask);
+    failed |= !lm_describe_clip(recipe, "input_hash", o->input, o->input_digest);
+    if (o->mask) failed |= !lm_describe_clip(recipe, "mask_hash", o->mask, o->mask_digest);
     if (o->box) failed |= set_numbers(recipe, "box", o->box->x, o->box->y, o->box->width, o->box->height);
     if (o->task == LM_TASK_OUTPAINT) failed |= set_numbers(recipe, "pad", g->left, g->top, g->right, g->bottom);
     if (lm_task_starts_from_input(t)) failed |= json_object_set_new(recipe, "strength", json_real(t->strength));

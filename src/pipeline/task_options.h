@@ -47,8 +47,9 @@ typedef struct lm_task_options {
     lm_generate_options generate;
     lm_task_kind task; // but stylize and upscale
     const lumiere_clip *input, *mask;
-    const lm_box *box; // in place of a mask, in pixels of the input
-    lm_sides pad;      // outpaint: pixels of the input
+    const char *input_digest, *mask_digest; // SHA-256 of the files they were read from; "" or NULL: of none
+    const lm_box *box;                      // in place of a mask, in pixels of the input
+    lm_sides pad;                           // outpaint: pixels of the input
     double feather;
     double strength; // for edit, animate and cinemagraph
     bool strength_set;
@@ -74,7 +75,8 @@ typedef struct lm_upscale_options {
     int preview_every;
     lumiere_progress progress;
     void *user;
-    double fps; // of what is made
+    double fps;               // of what is made
+    const char *input_digest; // as above
 } lm_upscale_options;
 
 enum { LM_MOST_STYLES = 8 };

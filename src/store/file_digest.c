@@ -64,3 +64,7 @@ lm_status lm_file_digest(lm_error *e, const char *path, uint8_t out[LM_DIGEST_BY
 void lm_digest_text(const uint8_t digest[LM_DIGEST_BYTES], char out[LM_DIGEST_TEXT]) {
     for (int i = 0; i < 8; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
+
+void lm_digest_hex(const uint8_t digest[LM_DIGEST_BYTES], char out[LM_DIGEST_HEX]) {
+    for (int i = 0; i < LM_DIGEST_BYTES; i++) snprintf(out + 2 * i, 3, "%02x", digest[i]);
+}

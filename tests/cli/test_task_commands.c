@@ -216,6 +216,56 @@ static void masks_may_be_folders_and_inputs_too(void **state) {
     assert_int_equal(system(line), 0);
 }
 
+// Input and mask are cut by time, both at the same frame, and known by their files.
+static void masks_as_long_as_their_clip_fit(void **state) {
+    (void)state;
+    store_clip("long.mp4", 40, 8, 8, 3);
+    store_clip("mask.mp4", 40, 8, 8, 3);
+    TASK("inpaint", "long.mp4", "a bee", "--mask", "mask.mp4", "-s", "1", "-f", "4", "-o", "out.npy", "-q");
+    assert_int_equal(r.code, 0);
+    TASK("inpaint", "long.mp4", "a bee", "--mask", "mask.mp4", "-s", "1", "-o", "longer.npy", "-q");
+    assert_int_equal(r.code, 0);
+}
+
+static char *member(const char *file, const char *key) {
+    char path[512];
+    in_work(path, sizeof path, file);
+    json_t *recipe = json_load_file(path, 0, NULL);
+    const char *text = json_string_value(json_object_get(recipe, key));
+    char *copy = text ? strdup(text) : NULL;
+    json_decref(recipe);
+    return copy;
+}
+
+// 64 digits are of the file's bytes, whatever part of it was read; 16, as older recipes have them, of what was read.
+static void inputs_are_known_by_their_files(void **state) {
+    (void)state;
+    store_clip("known.mp4", 40, 8, 8, 3);
+    TASK("edit", "known.mp4", "a bee", "-s", "1", "-f", "2", "-o", "known.npy", "-q");
+    assert_int_equal(r.code, 0);
+    char *hash = member("known.npy.json", "input_hash"), *of = member("known.npy.json", "input_hash_of");
+    assert_string_equal(of, "file");
+    assert_int_equal(strlen(hash), 64);
+    TASK("edit", "known.mp4", "a bee", "-s", "1", "-f", "8", "-o", "other.npy", "-q", "--input-hash", hash);
+    assert_int_equal(r.code, 0);
+    assert_string_equal(r.err, "");
+    TASK("edit", "known.mp4", "a bee", "-s", "1", "-f", "2", "-o", "other.npy", "-q", "--input-hash",
+         "0123456789abcdef");
+    assert_int_equal(r.code, 0);
+    char *old = strstr(r.err, "its hash is ");
+    assert_non_null(old);
+    char frames[17];
+    snprintf(frames, sizeof frames, "%.16s", old + strlen("its hash is "));
+    TASK("edit", "known.mp4", "a bee", "-s", "1", "-f", "2", "-o", "other.npy", "-q", "--input-hash", frames);
+    assert_string_equal(r.err, "");
+    store_clip("known.mp4", 39, 8, 8, 3);
+    TASK("edit", "known.mp4", "a bee", "-s", "1", "-f", "2", "-o", "other.npy", "-q", "--input-hash", hash);
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "known.mp4 is not what it was"));
+    free(hash);
+    free(of);
+}
+
 static void the_fit_is_said(void **state) {
     (void)state;
     store_clip("wide.npy", 2, 20, 10, 3);
@@ -258,6 +308,8 @@ int main(void) {
         cmocka_unit_test(recipes_make_the_same_bytes),
         cmocka_unit_test(transparent_parts_lie_over_the_background),
         cmocka_unit_test(masks_may_be_folders_and_inputs_too),
+        cmocka_unit_test(masks_as_long_as_their_clip_fit),
+        cmocka_unit_test(inputs_are_known_by_their_files),
         cmocka_unit_test(the_fit_is_said),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
