@@ -136,8 +136,8 @@ LUMIERE_API const lumiere_setting *lumiere_setting_find(const char *task, const 
 
 // Requests: what is asked of a task, its settings and inputs. A request belongs to no context and no model: it may be
 // resolved, estimated, described and run with one model and then with another, each time on that model's device and in
-// its precision. Its calls, but for lumiere_request_cancel, must not run at the same time, and a call that is given a model counts as one with the
-// model. Status and message of a call that is given a request are the request's.
+// its precision. Its calls, but for lumiere_request_cancel, must not run at the same time, and a call that is given a
+// model counts as one with the model. Status and message of a call that is given a request are the request's.
 typedef struct lumiere_request lumiere_request;
 // task: "generate", "animate" ... On failure *out is still a request, good for its message; NULL only when memory is
 // short.
