@@ -158,7 +158,8 @@ LUMIERE_API lumiere_status lumiere_request_unset(lumiere_request *r, const char 
 // The members of a JSON object, by keys or aliases: numbers, texts, true and false, lists; null unsets. "styles" may be
 // there as recipes have it. Those before one that is refused are set.
 LUMIERE_API lumiere_status lumiere_request_set_json(lumiere_request *r, const char *json);
-// "input" or "mask": any size, length and rate. The request holds the clip, which may be freed. NULL: none any more.
+// "input" or "mask": any size, length and rate. The request holds the clip, which may be freed (no
+// preview, which ends with its callback). NULL: none any more.
 LUMIERE_API lumiere_status lumiere_request_set_clip(lumiere_request *r, const char *name, const lumiere_clip *clip);
 // The clip that was given, NULL: none. Valid until another is given.
 LUMIERE_API const lumiere_clip *lumiere_request_clip(const lumiere_request *r, const char *name);
