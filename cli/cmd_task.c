@@ -4,12 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// A copy of a setting; NULL: it is not set, or no memory.
-static char *copy_of(const making *m, const char *name) {
-    const char *text = lumiere_request_get(m->r, name);
-    return text ? strdup(text) : NULL;
-}
-
 static void warn_if_changed(const making *m, const char *name, const char *hash_name, const char *path) {
     char now[65];
     const char *hash = lumiere_request_get(m->r, hash_name);
@@ -21,8 +15,10 @@ static void warn_if_changed(const making *m, const char *name, const char *hash_
 // Reads the file that a setting names, where it names one.
 static int read_clip(const lumiere_model *model, making *m, const char *name, const char *hash_name) {
     int code = GO_ON;
-    char *path = copy_of(m, name);
-    if (!path) return code;
+    if (!lumiere_request_has(m->r, name)) return code;
+    const char *text = lumiere_request_get(m->r, name);
+    char *path = text ? strdup(text) : NULL; // text is gone when the request is given it
+    if (!path) return complain(4, "no memory");
     lumiere_status status = lumiere_request_read_clip(m->r, model, name, path);
     if (status != LUMIERE_OK)
         code = report_request(m->r, status);
@@ -47,7 +43,8 @@ static int take_arguments(const command *c, making *m, const char *const *argume
         code = making_set(m, "--prompt", arguments[n++]);
     if (code != GO_ON) return code;
     if (n < 2 && arguments[n]) return complain(2, "%s: one argument too many: \"%.60s\"", c->name, arguments[n]);
-    if (lumiere_request_has(m->r, "prompt") && *lumiere_request_get(m->r, "prompt")) return GO_ON;
+    const char *prompt = lumiere_request_get(m->r, "prompt");
+    if (prompt && *prompt) return GO_ON;
     return complain(2, "%s: no prompt; try: lumiere %s %.60s \"a bee, moving from left to right\"", c->name, c->name,
                     lumiere_request_get(m->r, "input"));
 }

@@ -15,7 +15,7 @@
 // must not run at the same time that are given the same context or request, or models that were opened in the same
 // context. All others may: contexts share nothing, and each computes with all of its own threads. Any number of calls
 // may read a clip at the same time. Functions that return no status and free nothing only read their handle and may be
-// called at any time, but for lumiere_error_message.
+// called at any time, but for lumiere_error_message and those of a request.
 #ifndef LUMIERE_H
 #define LUMIERE_H
 

@@ -252,6 +252,21 @@ static void a_strip_has_a_row_an_alpha(void **state) {
     lm_clip_free(&sheet);
 }
 
+// Every sheet of a batch is described by the styles that were asked for, whatever alphas the one before ended with.
+static void strips_of_a_batch_have_one_recipe(void **state) {
+    (void)state;
+    STYLIZE("a bee", "--style", "chalk-2", "--style-strip", "0.2,1", "-s", "4", "-o", "strip.png", "-b", "2", "--json");
+    expect_done(&r);
+    int lines = 0;
+    for (const char *line = r.out; *line; line += strcspn(line, "\n") + 1, lines++) {
+        json_t *object = json_loads(line, JSON_DISABLE_EOF_CHECK, NULL);
+        const json_t *styles = json_object_get(json_object_get(object, "recipe"), "styles");
+        assert_true(json_real_value(json_object_get(json_array_get(styles, 0), "alpha")) == 0.7);
+        json_decref(object);
+    }
+    assert_int_equal(lines, 2);
+}
+
 static void recipes_make_the_same_bytes(void **state) {
     (void)state;
     char own[700], file[700], strip[700], picture[700];
@@ -370,6 +385,7 @@ int main(void) {
         cmocka_unit_test(what_can_not_be_is_refused_and_changes_nothing),
         cmocka_unit_test(wrong_arguments_end_with_one_line),
         cmocka_unit_test(a_strip_has_a_row_an_alpha),
+        cmocka_unit_test(strips_of_a_batch_have_one_recipe),
         cmocka_unit_test(recipes_make_the_same_bytes),
         cmocka_unit_test(recipes_name_styles_alphas_and_files),
         cmocka_unit_test(inspect_tells_a_style),
