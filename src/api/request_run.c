@@ -68,9 +68,9 @@ static lm_status resolve(lm_error *e, lumiere_request *r, lumiere_model *m) {
     LM_TRY(lm_request_fill(e, r, &r->options));
     LM_TRY(resolve_job(e, r, m));
     r->resolutions++;
-    LM_TRY(lm_settings_copy(e, &r->asked, &r->resolved));
-    r->is_resolved = true;
-    lm_status status = put_resolved(e, r);
+    lm_status status = lm_settings_copy(e, &r->asked, &r->resolved);
+    r->is_resolved = true; // also what was copied in part is freed
+    if (status == LM_OK) status = put_resolved(e, r);
     if (status != LM_OK) lm_request_changed(r);
     return status;
 }

@@ -40,7 +40,7 @@ static void free_plan(net_plan *p) {
 void lm_network_free(lm_network **network) {
     lm_network *n = *network;
     if (!n) return;
-    for (int i = 0; i < n->plan_count; i++) free_plan(n->plans[i]);
+    while (n->plan_count) free_plan(n->plans[--n->plan_count]);
     lm_net_weights_free_all(n);
     lm_device_close(&n->device);
     lm_free(n->config);

@@ -10,6 +10,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <link.h>
 #include <malloc.h>
 #include <setjmp.h>
@@ -40,10 +42,16 @@ enum { MAX_RANGES = 8, LIVE = 1 << 18 };
 static struct { uintptr_t low, high; } ranges[MAX_RANGES]; // code whose allocations count
 static int range_count;
 
-static _Thread_local bool counting; // other threads are the device's, which allocate nothing while running
+// other threads are the device's, which allocate nothing while running, and the one that hashes files
+static _Thread_local bool counting;
 static long allocations, fail_at;
 static void *live[LIVE]; // open addressing; allocations counted and not yet freed
-static long live_count;
+static atomic_long live_count;
+static atomic_flag table_taken = ATOMIC_FLAG_INIT;
+
+static void take_table(void) {
+    while (atomic_flag_test_and_set(&table_taken)) sched_yield();
+}
 
 static size_t slot_of(const void *p) {
     return ((uintptr_t)p >> 4) * 0x9E3779B97F4A7C15u >> 46;
@@ -51,13 +59,15 @@ static size_t slot_of(const void *p) {
 
 static void remember(void *p) {
     if (!p || live_count > LIVE / 2) return;
+    take_table();
     size_t i = slot_of(p) % LIVE;
     while (live[i]) i = (i + 1) % LIVE;
     live[i] = p;
     live_count++;
+    atomic_flag_clear(&table_taken);
 }
 
-static void forget(const void *p) {
+static void forget_taken(const void *p) {
     size_t i = slot_of(p) % LIVE;
     while (live[i] && live[i] != p) i = (i + 1) % LIVE;
     if (!live[i]) return;
@@ -76,6 +86,12 @@ static bool counts(const void *caller) {
     for (int i = 0; counting && i < range_count; i++)
         if ((uintptr_t)caller >= ranges[i].low && (uintptr_t)caller < ranges[i].high) return true;
     return false;
+}
+
+static void forget(const void *p) {
+    take_table();
+    forget_taken(p);
+    atomic_flag_clear(&table_taken);
 }
 
 // Whether this allocation is the one to fail.
