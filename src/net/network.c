@@ -154,6 +154,7 @@ static lm_status add_plan(lm_error *e, lm_network *n, const lm_net_use *u, net_p
 static lm_status get_plan(lm_error *e, lm_network *n, const lm_net_use *u, net_plan **out) {
     *out = find_plan(n, u);
     if (!*out) LM_TRY(add_plan(e, n, u, out));
+    (*out)->use.kept |= u->kept;
     (*out)->used = ++n->clock;
     return LM_OK;
 }

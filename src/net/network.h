@@ -78,6 +78,7 @@ typedef struct lm_param_block {
     float *data;
     int64_t count; // floats
 } lm_param_block;
+lm_status lm_network_slots(lm_error *e, const lm_network *n, lm_param_block *out); // all but the data, which is NULL
 lm_status lm_network_read(lm_error *e, const lm_network *n, lm_param_block *out);
 void lm_param_block_free(lm_param_block *b); // also after a failure
 

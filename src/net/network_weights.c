@@ -26,21 +26,7 @@ static lm_status list_slots(lm_error *e, const lm_network *n, const lm_graph *g,
     return lm_fail_memory(e, (double)params * LM_MOST_STORED * sizeof *b->slots, "the list of weights");
 }
 
-static lm_status read_block(lm_error *e, const lm_network *n, const lm_graph *g, lm_param_block *b) {
-    b->count = lm_graph_param_count(g);
-    const size_t bytes = (size_t)b->count * sizeof(float);
-    LM_TRY(list_slots(e, n, g, b));
-    b->data = lm_alloc_aligned(bytes);
-    if (!b->data) return lm_fail_memory(e, (double)bytes, "the weights");
-    memset(b->data, 0, bytes); // what lies between parameters too
-    char *path = lm_format("%s/model.safetensors", n->folder);
-    if (!path) return lm_fail_memory(e, 4096, "a path");
-    lm_status status = lm_weights_load(e, path, b->slots, b->slot_count, b->data);
-    lm_free(path);
-    return status;
-}
-
-lm_status lm_network_read(lm_error *e, const lm_network *n, lm_param_block *out) {
+lm_status lm_network_slots(lm_error *e, const lm_network *n, lm_param_block *out) {
     *out = (lm_param_block){0};
     lm_graph *g = lm_graph_create(LM_F32);
     if (!g) return lm_fail_memory(e, 4096, "the network");
@@ -48,8 +34,22 @@ lm_status lm_network_read(lm_error *e, const lm_network *n, lm_param_block *out)
     const lm_net_shape least = n->family->least(n->config);
     n->family->build(g, n->config, &least, &ports);
     lm_status status = lm_graph_status(g, e);
-    if (status == LM_OK) status = read_block(e, n, g, out);
+    out->count = lm_graph_param_count(g);
+    if (status == LM_OK) status = list_slots(e, n, g, out);
     lm_graph_free(&g);
+    return status;
+}
+
+lm_status lm_network_read(lm_error *e, const lm_network *n, lm_param_block *out) {
+    LM_TRY(lm_network_slots(e, n, out));
+    const size_t bytes = (size_t)out->count * sizeof(float);
+    out->data = lm_alloc_aligned(bytes);
+    if (!out->data) return lm_fail_memory(e, (double)bytes, "the weights");
+    memset(out->data, 0, bytes); // what lies between parameters too
+    char *path = lm_format("%s/model.safetensors", n->folder);
+    if (!path) return lm_fail_memory(e, 4096, "a path");
+    lm_status status = lm_weights_load(e, path, out->slots, out->slot_count, out->data);
+    lm_free(path);
     return status;
 }
 
