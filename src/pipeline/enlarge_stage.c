@@ -9,6 +9,7 @@
 #include "diffusion/cascade.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
+#include "media/levels.h"
 
 #include <math.h>
 #include <string.h>
@@ -75,8 +76,10 @@ static void load_low(const run *u, int frame, float *low) {
     const uint8_t *from = in->data + (int64_t)frame * in->width * in->height * 3;
     for (int y = 0; y < height; y++) {
         const uint8_t *row = from + (int64_t)(y < in->height ? y : in->height - 1) * in->width * 3;
-        for (int x = 0; x < width; x++)
-            for (int c = 0; c < 3; c++) *low++ = (float)row[3 * (x < in->width ? x : in->width - 1) + c] / 127.5f - 1;
+        const int given = width < in->width ? width : in->width;
+        lm_floats_from_bytes(low, row, 3 * (size_t)given);
+        for (int x = given; x < width; x++) memcpy(low + 3 * x, low + 3 * (given - 1), 3 * sizeof *low);
+        low += 3 * width;
     }
 }
 
@@ -105,8 +108,8 @@ static void store_frames(run *u, const float *x0, int first, int frames) {
     for (int f = 0; f < frames; f++)
         for (int y = 0; y < out->height; y++) {
             const float *row = x0 + f * u->frame + (int64_t)y * u->r->run_width * 3;
-            for (int i = 0; i < 3 * out->width; i++)
-                *to++ = (uint8_t)((fminf(fmaxf(row[i], -1), 1) + 1) * 127.5f + 0.5f);
+            lm_bytes_from_floats(to, row, 3 * (size_t)out->width);
+            to += 3 * out->width;
         }
 }
 

@@ -1,6 +1,8 @@
 // A run's options: the model's defaults filled in, everything checked before anything is computed.
 #include "pipeline/context.h"
 
+#include "base/arithmetic.h"
+
 #include <limits.h>
 #include <math.h>
 #include <string.h>
@@ -19,10 +21,6 @@ static lm_status sampler_by_name(lm_error *e, const lumiere_model *m, const char
 
 int lm_evaluations_per_step(const request *r) {
     return r->cfg_scale == 0 || r->cfg_scale == 1 ? 1 : 2;
-}
-
-static int round_up(int n, int multiple) {
-    return (n + multiple - 1) / multiple * multiple;
 }
 
 double lm_model_default(const lumiere_model *m, const char *key) {
@@ -62,7 +60,7 @@ static lm_status resolve_frames(lm_error *e, const lumiere_model *m, const lm_ge
     int multiple = c->video ? lm_unet_frame_multiple(c) : 1, most = c->video ? c->max_frames / multiple * multiple : 1;
     LM_TRY(resolve_count(e, m, "frames", o->frames, c->video ? MAX_FRAMES : 1, &r->frames));
     r->loop = o->loop;
-    r->run_frames = round_up(r->frames, multiple);
+    r->run_frames = (int)lm_round_up(r->frames, multiple);
     r->sample_frames = r->loop ? r->frames : r->run_frames;
     int overlap = most > 2 * OVERLAP ? OVERLAP : most / 2;
     r->overlap = o->overlap || o->overlap_set ? o->overlap : overlap / multiple * multiple;
@@ -84,8 +82,8 @@ void lm_request_resize(const lumiere_model *m, request *r, int width, int height
     const int side = lm_unet_size_multiple(&m->config);
     r->width = width;
     r->height = height;
-    r->run_width = round_up(width, side);
-    r->run_height = round_up(height, side);
+    r->run_width = (int)lm_round_up(width, side);
+    r->run_height = (int)lm_round_up(height, side);
 }
 
 static lm_status resolve_shape(lm_error *e, const lumiere_model *m, const lm_generate_options *o, request *r) {

@@ -7,6 +7,7 @@
 #include "diffusion/loop.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
+#include "media/levels.h"
 
 #include <math.h>
 #include <string.h>
@@ -172,10 +173,8 @@ static void to_frames(const generation *g, const float *x, lm_clip *out) {
     for (int f = 0; f < r->frames; f++)
         for (int y = 0; y < r->height; y++) {
             const float *row = x + ((int64_t)f * r->run_height + y) * r->run_width * 3;
-            for (int i = 0; i < 3 * r->width; i++) {
-                float value = (row[i] + 1) * 127.5f + 0.5f;
-                *to++ = (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
-            }
+            lm_bytes_from_floats(to, row, 3 * (size_t)r->width);
+            to += 3 * r->width;
         }
     if (has_given(g) && !g->t->o->no_composite) lm_given_composite(&g->t->given, out);
 }

@@ -1,6 +1,8 @@
 // Options of super-resolution: defaults, checks, windows, and the plan of one window.
 #include "pipeline/upscale.h"
 
+#include "base/arithmetic.h"
+
 #include "base/memory.h"
 #include "diffusion/cascade.h"
 
@@ -25,10 +27,6 @@ static int side_multiple(const lm_unet_config *c) {
     return n;
 }
 
-static int round_up(int n, int multiple) {
-    return (n + multiple - 1) / multiple * multiple;
-}
-
 static lm_status resolve_windows(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, upscale_request *r) {
     int most = m->ssr->config.max_frames;
     r->window = o->window ? o->window : most;
@@ -44,11 +42,11 @@ static lm_status resolve_windows(lm_error *e, const lumiere_model *m, const lm_u
 
 static lm_status resolve_tiles(lm_error *e, const lumiere_model *m, const lm_upscale_options *o, upscale_request *r) {
     int side = side_multiple(&m->ssr->config);
-    r->tile = o->tile ? o->tile : round_up(TILE, side);
+    r->tile = o->tile ? o->tile : (int)lm_round_up(TILE, side);
     if (r->tile < side || r->tile > LM_MAX_SIDE || r->tile % side)
         return lm_fail(e, LM_USAGE, "tiles of %d pixels; multiples of %d up to %d are possible", r->tile, side,
                        LM_MAX_SIDE);
-    int overlap = round_up(TILE_OVERLAP, side);
+    int overlap = (int)lm_round_up(TILE_OVERLAP, side);
     r->tile_overlap = o->tile_overlap || o->tile_overlap_set ? o->tile_overlap
                       : overlap < r->tile                    ? overlap
                                                              : r->tile - side;
@@ -97,8 +95,8 @@ lm_status lm_upscale_resolve(lm_error *e, const lumiere_model *m, const lm_upsca
     int side = side_multiple(&m->ssr->config);
     r->width = LM_ENLARGEMENT * width;
     r->height = LM_ENLARGEMENT * height;
-    r->run_width = round_up(r->width, side);
-    r->run_height = round_up(r->height, side);
+    r->run_width = (int)lm_round_up(r->width, side);
+    r->run_height = (int)lm_round_up(r->height, side);
     r->grid = (lm_grid){lm_windows_make(frames, r->window, r->overlap),
                         lm_windows_make(r->run_height, r->tile, r->tile_overlap),
                         lm_windows_make(r->run_width, r->tile, r->tile_overlap), 3};

@@ -5,6 +5,7 @@
 #include "diffusion/guidance.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
+#include "media/levels.h"
 #include "media/media.h"
 #include "train/augment.h"
 
@@ -76,12 +77,8 @@ static void paste(const lm_clip *picture, const float *x, int frames, int size, 
         int f = shown > 1 ? (int)lround((double)c * (frames - 1) / (COLUMNS - 1)) : 0;
         int column = shown > 1 ? c : index % COLUMNS, row = shown > 1 ? index : index / COLUMNS;
         for (int y = 0; y < size; y++)
-            for (int i = 0; i < size * 3; i++) {
-                float v = x[((int64_t)f * size + y) * size * 3 + i];
-                float level = (fminf(fmaxf(v, -1), 1) + 1) * 127.5f;
-                picture->data[((int64_t)(row * size + y) * picture->width + column * size) * 3 + i] =
-                    (uint8_t)lrintf(level);
-            }
+            lm_bytes_from_floats(picture->data + ((int64_t)(row * size + y) * picture->width + column * size) * 3,
+                                 x + ((int64_t)f * size + y) * size * 3, 3 * (size_t)size);
     }
 }
 

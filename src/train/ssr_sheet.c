@@ -6,6 +6,7 @@
 #include "diffusion/cascade.h"
 #include "diffusion/sampler.h"
 #include "diffusion/schedule.h"
+#include "media/levels.h"
 #include "media/media.h"
 
 #include <math.h>
@@ -39,8 +40,7 @@ static void paste(const lm_clip *picture, const float *clip, int frames, int sid
     const float *from = clip + (int64_t)(frames / 2) * side * side * 3;
     for (int y = 0; y < side; y++) {
         uint8_t *to = picture->data + ((int64_t)(row * side + y) * picture->width + column * side) * 3;
-        for (int i = 0; i < side * 3; i++)
-            to[i] = (uint8_t)lrintf((fminf(fmaxf(from[y * side * 3 + i], -1), 1) + 1) * 127.5f);
+        lm_bytes_from_floats(to, from + y * side * 3, 3 * (size_t)side);
     }
 }
 
