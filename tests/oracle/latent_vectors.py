@@ -73,7 +73,7 @@ def main():
     path = os.path.join(os.path.dirname(__file__), "../data/latent_vectors.h")
     with open(path, "w") as f:
         f.write("// By tests/oracle/latent_vectors.py: record of the output [2,6,6,4].\n#pragma once\n")
-        f.write("static const float latent_record[] = {\n" + numbers + "};\n")
+        f.write("// clang-format off\nstatic const float latent_record[] = {\n" + numbers + "};\n")
 
 
 if __name__ == "__main__":
