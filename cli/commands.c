@@ -22,6 +22,18 @@ int report_request(const lumiere_request *r, lumiere_status status) {
     return complain(exit_code(status), "%s", lumiere_request_error(r));
 }
 
+static void print_log_line(void *user, lumiere_log_level level, const char *line) {
+    (void)user;
+    fprintf(stderr, "lumiere: %s%s\n", level == LUMIERE_LOG_DETAILS ? "  " : "", line);
+}
+
+// LUMIERE_DEBUG: 1 for steps, 2 for details.
+static void follow_debug(lumiere_context *c) {
+    const char *debug = getenv("LUMIERE_DEBUG");
+    if (!debug || !*debug || !strcmp(debug, "0")) return;
+    lumiere_context_log(c, strcmp(debug, "2") ? LUMIERE_LOG_STEPS : LUMIERE_LOG_DETAILS, print_log_line, NULL);
+}
+
 lumiere_context *open_context(const machine_settings *s, int *code) {
     const lumiere_context_options options = {
         .device = s->device, .precision = s->precision, .threads = s->threads > 0 ? s->threads : 0};
@@ -31,7 +43,10 @@ lumiere_context *open_context(const machine_settings *s, int *code) {
     if (used && s->threads > used && !s->quiet)
         complain(0, "%d threads asked for; %d are used, one for each processor that this process may use", s->threads,
                  used);
-    if (used) return c;
+    if (used) {
+        follow_debug(c);
+        return c;
+    }
     *code = report_failure(c, status);
     lumiere_context_free(&c);
     return NULL;

@@ -70,6 +70,17 @@ lumiere_device_summary(const lumiere_context *c); // one line: processor, instru
 LUMIERE_API const char *
 lumiere_precision(const lumiere_context *c); // what "auto" chose, and whether bf16 is only storage
 
+// What c's device and the models opened in it do is told in lines, each for the length of the call and on the thread
+// that calls the library. The library itself prints nothing.
+typedef enum lumiere_log_level {
+    LUMIERE_LOG_NONE,
+    LUMIERE_LOG_STEPS,   // some lines a call: what is planned, packed, stopped
+    LUMIERE_LOG_DETAILS, // a line a node of a network as well
+} lumiere_log_level;
+// log NULL: nobody is told. Not while something runs.
+LUMIERE_API void lumiere_context_log(lumiere_context *c, lumiere_log_level most,
+                                     void (*log)(void *user, lumiere_log_level level, const char *line), void *user);
+
 // *out computes on c's device and in c's precision from now on.
 LUMIERE_API lumiere_status lumiere_model_open(lumiere_context *c, const char *folder, lumiere_model **out);
 // The same without its weights, which are read when something is first made: requests are checked, resolved and

@@ -5,6 +5,7 @@
 #include "devices/devices.h"
 #include "media/media.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +58,7 @@ lumiere_status lumiere_context_create(const lumiere_context_options *options, lu
 
 void lumiere_context_free(lumiere_context **c) {
     if (!*c) return;
+    lumiere_context_log(*c, LUMIERE_LOG_NONE, NULL, NULL); // models may live on
     lm_device_close(&(*c)->device);
     lm_free(*c);
     *c = NULL;
@@ -85,4 +87,18 @@ void lumiere_ffmpeg_silence(void) {
 void lumiere_string_free(char **s) {
     lm_free(*s);
     *s = NULL;
+}
+
+static_assert((int)LUMIERE_LOG_STEPS == LM_LOG_STEPS && (int)LUMIERE_LOG_DETAILS == LM_LOG_DETAILS, "the same levels");
+
+static void hand_on_line(void *user, lm_log_level level, const char *line) {
+    const lumiere_context *c = user;
+    c->log(c->log_user, (lumiere_log_level)level, line);
+}
+
+void lumiere_context_log(lumiere_context *c, lumiere_log_level most,
+                         void (*log)(void *user, lumiere_log_level level, const char *line), void *user) {
+    c->log = log;
+    c->log_user = user;
+    if (c->device) lm_device_log(c->device, (lm_log_level)most, log ? hand_on_line : NULL, c);
 }

@@ -53,10 +53,6 @@ const void *lm_network_config(const lm_network *n) {
     return n->config;
 }
 
-const char *lm_network_folder(const lm_network *n) {
-    return n->folder;
-}
-
 // ---- plans ----
 
 static bool same_use(const lm_net_use *a, const lm_net_use *b) {

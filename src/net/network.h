@@ -15,7 +15,6 @@ lm_status lm_network_open(lm_error *e, lm_device *d, const lm_family *f, const c
                           lm_network **out);
 void lm_network_free(lm_network **n); // weights that are still held (lm_network_weights) must have been let go
 const void *lm_network_config(const lm_network *n); // of the family's type
-const char *lm_network_folder(const lm_network *n); // NULL: none
 
 typedef enum lm_net_purpose {
     LM_NET_PREDICT, // the family's outputs

@@ -23,6 +23,8 @@ struct lumiere_context {
     char precision[64];
     double flops_per_second; // of a convolution, measured when first asked for; 0: not yet
     lm_error error;          // of the last call
+    void (*log)(void *user, lumiere_log_level level, const char *line);
+    void *log_user;
 };
 
 struct lumiere_clip {

@@ -88,7 +88,7 @@ static int64_t evaluations(const lm_stage *s) {
     return (int64_t)lm_task_steps(&s->task) * lm_evaluations_per_step(r) * r->windows.count;
 }
 
-int lm_stage_steps(const lm_stage *s) {
+static int stage_steps(const lm_stage *s) {
     return s->kind == LM_STAGE_ENLARGE ? (int)evaluations(s) : lm_task_steps(&s->task);
 }
 
@@ -96,12 +96,12 @@ double lm_stage_work(const lm_stage *s) {
     return s->cost.flops * (double)evaluations(s);
 }
 
-uint64_t lm_stage_buffers(const lm_job *j, const lm_stage *s) {
+static uint64_t stage_buffers(const lm_job *j, const lm_stage *s) {
     return s->kind == LM_STAGE_ENLARGE ? lm_upscale_buffer_bytes(&s->enlarge, j->m->own.threads)
                                        : lm_task_buffer_bytes(j->m, &s->task);
 }
 
-lm_status lm_stage_check(lm_error *e, const lm_job *j, lm_stage *s) {
+static lm_status stage_check(lm_error *e, const lm_job *j, lm_stage *s) {
     lumiere_model *m = j->m;
     if (s->kind == LM_STAGE_ENLARGE) {
         LM_TRY(lm_upscale_check(e, &m->own, m, &s->enlarge));
@@ -165,8 +165,8 @@ lm_status lm_job_estimate(lm_error *e, lm_job *j, lumiere_estimate *out) {
     if (j->stages[0].kind == LM_STAGE_SAMPLE) tell_task(j, out);
     for (int i = 0; i < j->count; i++) {
         lm_stage *s = &j->stages[i];
-        LM_TRY(lm_stage_check(e, j, s));
-        const uint64_t own = lm_stage_buffers(j, s);
+        LM_TRY(stage_check(e, j, s));
+        const uint64_t own = stage_buffers(j, s);
         buffers = own > buffers ? own : buffers;
         out->bytes += s->cost.bytes;
         out->flops += lm_stage_work(s);
@@ -184,10 +184,10 @@ bool lm_job_progress(const lm_job *j, int done, const lumiere_clip *preview) {
     const lm_stage *s = &j->stages[j->stage];
     int before = 0, all = 0;
     for (int i = 0; i < j->count; i++) {
-        all += lm_stage_steps(&j->stages[i]);
+        all += stage_steps(&j->stages[i]);
         if (i < j->stage) before = all;
     }
-    const double work = j->done + lm_stage_work(s) * done / lm_stage_steps(s);
+    const double work = j->done + lm_stage_work(s) * done / stage_steps(s);
     const double left = (lm_seconds() - j->started) / work * (j->all - work);
     return j->watch.progress(j->watch.progress_user, before + done, all, left, preview);
 }

@@ -58,12 +58,9 @@ lm_status lm_job_run(lm_error *e, lm_job *j, lumiere_clip **out);
 
 // ---- for stages ----
 
-int lm_stage_steps(const lm_stage *s);                         // that progress tells of it
-double lm_stage_work(const lm_stage *s);                       // operations of all of it, once it was checked
-uint64_t lm_stage_buffers(const lm_job *j, const lm_stage *s); // bytes beside the plan's
+double lm_stage_work(const lm_stage *s); // operations of all of it, once it was checked
 // Tells progress that so many of the present stage's steps are done. false: stop.
 bool lm_job_progress(const lm_job *j, int done, const lumiere_clip *preview);
-lm_status lm_stage_check(lm_error *e, const lm_job *j, lm_stage *s);   // that it fits, without its plan
 lm_status lm_stage_prepare(lm_error *e, const lm_job *j, lm_stage *s); // weights and plan
 // in: what the stage before made; NULL where it doesn't continue it.
 lm_status lm_sample_run(lm_error *e, const lm_job *j, lm_stage *s, const lumiere_clip *in, lumiere_clip **out);

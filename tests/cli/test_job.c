@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -109,6 +110,48 @@ static void other_threads_run_and_stop(void **state) {
     lumiere_request_free(&small);
 }
 
+static void count_line(void *user, lumiere_log_level level, const char *line) {
+    assert_true(level == LUMIERE_LOG_STEPS && *line);
+    ++*(int *)user;
+}
+
+// A log is the context's: it ends with it, while the model that was opened in it lives on.
+static void a_log_ends_with_its_context(void **state) {
+    (void)state;
+    lumiere_context *c;
+    lumiere_model *m;
+    lumiere_clip *clip;
+    lumiere_request *r = ask("{\"prompt\": \"a bee\", \"frames\": 2}");
+    int lines = 0;
+    assert_int_equal(lumiere_context_create(&(lumiere_context_options){.threads = 1}, &c), LUMIERE_OK);
+    lumiere_context_log(c, LUMIERE_LOG_STEPS, count_line, &lines);
+    assert_int_equal(lines, 1); // what the device is
+    assert_int_equal(lumiere_model_open(c, folder, &m), LUMIERE_OK);
+    assert_int_equal(lumiere_request_run(r, m, &clip), LUMIERE_OK);
+    lumiere_clip_free(&clip);
+    const int before = lines;
+    assert_true(before >= 3); // the plans of the text encoder and the network
+    lumiere_context_free(&c);
+    assert_int_equal(lumiere_request_set(r, "frames", "8"), LUMIERE_OK);
+    assert_int_equal(lumiere_request_run(r, m, &clip), LUMIERE_OK);
+    assert_int_equal(lines, before);
+    lumiere_clip_free(&clip);
+    lumiere_model_free(&m);
+    lumiere_request_free(&r);
+}
+
+static void the_command_prints_it_where_asked(void **state) {
+    (void)state;
+    static command_result r;
+    setenv("LUMIERE_DEBUG", "1", 1);
+    RUN(&r, work, "generate", "a bee", "--model", folder, "-f", "2", "-o", "out.npy", "-q");
+    unsetenv("LUMIERE_DEBUG");
+    assert_int_equal(r.code, 0);
+    assert_non_null(strstr(r.err, "lumiere: plan: "));
+    RUN(&r, work, "generate", "a bee", "--model", folder, "-f", "2", "-o", "out.npy", "-q");
+    assert_string_equal(r.err, "");
+}
+
 static int set_up(void **state) {
     (void)state;
     work = temporary_make();
@@ -128,8 +171,9 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(settings_are_resolved_once),
-                                       cmocka_unit_test(a_run_is_stopped_between_nodes),
-                                       cmocka_unit_test(other_threads_run_and_stop)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(settings_are_resolved_once), cmocka_unit_test(a_run_is_stopped_between_nodes),
+        cmocka_unit_test(other_threads_run_and_stop), cmocka_unit_test(a_log_ends_with_its_context),
+        cmocka_unit_test(the_command_prints_it_where_asked)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
