@@ -257,8 +257,8 @@ static lm_status alloc_batch(lm_error *e, const lm_dataset *d, const lm_batch_op
     *b = (lm_batch){.clips = o->clips, .frames = o->frames, .size = o->crop ? o->crop : d->size};
     b->cond_channels = o->crop ? 3 : o->condition ? 4 : 0;
     size_t pixels = (size_t)b->clips * (size_t)b->frames * (size_t)b->size * (size_t)b->size; // below 2^43
-    b->x0 = lm_alloc_aligned(pixels * 3 * sizeof(float));
-    if (b->cond_channels) b->cond = lm_alloc_aligned(pixels * (size_t)b->cond_channels * sizeof(float));
+    b->x0 = lm_alloc(pixels * 3, sizeof(float));
+    if (b->cond_channels) b->cond = lm_alloc(pixels * (size_t)b->cond_channels, sizeof(float));
     if (o->crop) b->level = lm_alloc((size_t)b->clips, sizeof *b->level);
     b->captions = lm_alloc_zero((size_t)b->clips, sizeof *b->captions);
     b->moment = lm_alloc((size_t)b->clips * (size_t)b->frames, sizeof *b->moment);
