@@ -87,6 +87,6 @@ typedef struct lm_weights lm_weights;
 typedef lm_status (*lm_weights_change)(lm_error *e, void *user, const lm_param_block *b);
 lm_status lm_network_weights(lm_error *e, lm_network *n, const char *key, lm_weights_change change, void *user,
                              lm_weights **out);
-void lm_weights_let_go(lm_network *n, lm_weights **w);
+void lm_weights_let_go(lm_weights **w);              // also of NULL
 const float *lm_weights_params(const lm_weights *w); // device memory
 int64_t lm_weights_count(const lm_weights *w);       // floats

@@ -42,10 +42,8 @@ lm_status lm_network_slots(lm_error *e, const lm_network *n, lm_param_block *out
 
 lm_status lm_network_read(lm_error *e, const lm_network *n, lm_param_block *out) {
     LM_TRY(lm_network_slots(e, n, out));
-    const size_t bytes = (size_t)out->count * sizeof(float);
-    out->data = lm_alloc_aligned(bytes);
-    if (!out->data) return lm_fail_memory(e, (double)bytes, "the weights");
-    memset(out->data, 0, bytes); // what lies between parameters too
+    out->data = lm_alloc_zero((size_t)out->count, sizeof(float)); // what lies between parameters too
+    if (!out->data) return lm_fail_memory(e, (double)out->count * sizeof(float), "the weights");
     char *path = lm_format("%s/model.safetensors", n->folder);
     if (!path) return lm_fail_memory(e, 4096, "a path");
     lm_status status = lm_weights_load(e, path, out->slots, out->slot_count, out->data);
@@ -144,8 +142,7 @@ lm_status lm_network_weights(lm_error *e, lm_network *n, const char *key, lm_wei
     return LM_OK;
 }
 
-void lm_weights_let_go(lm_network *n, lm_weights **w) {
-    (void)n;
+void lm_weights_let_go(lm_weights **w) {
     if (*w) (*w)->holders--;
     *w = NULL;
 }

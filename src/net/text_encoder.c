@@ -61,7 +61,7 @@ lm_status lm_text_encoder_open(lm_error *e, lm_device *d, const char *folder, in
 void lm_text_encoder_free(lm_text_encoder **encoder) {
     lm_text_encoder *t = *encoder;
     if (!t) return;
-    lm_weights_let_go(t->network, &t->weights);
+    lm_weights_let_go(&t->weights);
     lm_network_free(&t->network);
     lm_tokenizer_free(&t->tokenizer);
     lm_free(t->ids);

@@ -1,4 +1,4 @@
-// What the public handles hold. Private to the files beside this one.
+// What the public handles hold, and what the pipeline does with them.
 #pragma once
 #include "base/later.h"
 #include "diffusion/multidiffusion.h"

@@ -42,7 +42,7 @@ static lm_status allocate(lm_error *e, run *u, int threads) {
     u->frame = (int64_t)r->run_width * r->run_height * 3;
     u->piece = 2 * (u->frame / (LM_ENLARGEMENT * LM_ENLARGEMENT));
     size_t window = (size_t)r->grid.time.window * (size_t)u->frame;
-    u->x = lm_alloc_aligned((size_t)r->frames * (size_t)u->frame * sizeof(float));
+    u->x = lm_alloc((size_t)r->frames * (size_t)u->frame, sizeof(float));
     u->sum = lm_alloc_zero(window, sizeof(float));
     u->cond = lm_alloc(window, sizeof(float));
     u->tile = lm_alloc((size_t)lm_grid_floats(&r->grid), sizeof(float));

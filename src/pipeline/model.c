@@ -103,7 +103,7 @@ void lm_model_free(lumiere_model **model) {
     if (!m) return;
     lm_later_end(NULL, &m->hashing);
     lm_styles_clear(m);
-    if (m->base) lm_weights_let_go(m->base, &m->weights);
+    lm_weights_let_go(&m->weights);
     lm_network_free(&m->base);
     lm_upscaler_free(&m->ssr);
     lm_text_encoder_free(&m->text);

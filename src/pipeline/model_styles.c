@@ -101,7 +101,7 @@ static lm_status apply_styles(lm_error *e, lumiere_model *m, const lm_style_aske
     if (status == LM_OK) status = lm_network_weights(e, m->base, key, count ? add_styles : NULL, &s, &styled);
     for (int i = 0; i < count; i++) lm_style_free(&s.styles[i]);
     LM_TRY(status);
-    lm_weights_let_go(m->base, &m->weights);
+    lm_weights_let_go(&m->weights);
     m->weights = styled;
     return LM_OK;
 }

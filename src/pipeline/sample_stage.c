@@ -258,5 +258,9 @@ lm_status lm_sample_run(lm_error *e, const lm_job *j, lm_stage *s, const lumiere
     if (status == LM_OK) status = generate(e, &g, out);
     free_buffers(&g);
     lm_task_free(t);
+    if (s->continues) { // in is the caller's to free
+        s->options.input = &j->between;
+        lm_task_fill_given(t);
+    }
     return status;
 }

@@ -14,7 +14,7 @@ enum { MAX_STEPS = 1000, MAX_PROMPT_BYTES = 4096, TILE = 512, TILE_OVERLAP = 32,
 
 void lm_upscaler_free(upscaler **u) {
     if (!*u) return;
-    if ((*u)->network) lm_weights_let_go((*u)->network, &(*u)->weights);
+    lm_weights_let_go(&(*u)->weights);
     lm_network_free(&(*u)->network);
     lm_free(*u);
     *u = NULL;

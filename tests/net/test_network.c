@@ -107,7 +107,7 @@ static void check_parity(const char *name, double most) {
     const double error = error_of(noise);
     print_message("%s: normalised square error %.1e\n", name, error);
     assert_true(error < most);
-    lm_weights_let_go(n, &w);
+    lm_weights_let_go(&w);
     lm_network_free(&n);
     lm_device_close(&d);
 }
@@ -150,9 +150,9 @@ static void weights_are_kept_apart(void **state) {
         assert_memory_equal(a, c, sizeof a);
         for (int i = 0; i < LATENTS; i++) assert_true(a[i] == -b[i]);
     }
-    lm_weights_let_go(opened, &plain);
-    lm_weights_let_go(opened, &negated);
-    lm_weights_let_go(opened, &again);
+    lm_weights_let_go(&plain);
+    lm_weights_let_go(&negated);
+    lm_weights_let_go(&again);
 }
 
 // Weights in use are never taken away; without room for more the next who asks is refused.
@@ -165,10 +165,10 @@ static void weights_in_use_stay(void **state) {
     for (int i = 0; i < 5; i++, key[0]++) got += lm_network_weights(&e, opened, key, negate, &changes, &w[i]) == LM_OK;
     assert_int_equal(got, 3);
     assert_non_null(strstr(e.text, "are in use"));
-    lm_weights_let_go(opened, &w[1]);
+    lm_weights_let_go(&w[1]);
     lm_error_clear(&e);
     succeed(lm_network_weights(&e, opened, "5", negate, &changes, &w[3]), &e);
-    for (int i = 0; i < 5; i++) lm_weights_let_go(opened, &w[i]);
+    for (int i = 0; i < 5; i++) lm_weights_let_go(&w[i]);
 }
 
 static void what_is_missing_is_named(void **state) {
@@ -190,7 +190,7 @@ static void what_is_missing_is_named(void **state) {
                                     (const lm_fetch[]){{"v", noise}, {NULL, NULL}}),
                      LM_FAILED);
     assert_non_null(strstr(e.text, "no output v"));
-    lm_weights_let_go(opened, &w);
+    lm_weights_let_go(&w);
 }
 
 // Plans are kept by shape, eight of them, and those to be kept whatever comes.
